@@ -1,0 +1,2 @@
+//! srv6ctl.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Flows, carriers, topologies and path choice: pure, no I/O.

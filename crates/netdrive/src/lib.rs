@@ -1,0 +1,1 @@
+//! Loads any NCCL net plugin and drives it as NCCL's proxy does.

@@ -1,0 +1,1 @@
+//! Where a path comes from: Jalapeno API, topology file, cache.

@@ -1,0 +1,1 @@
+//! A Jalapeno-compatible path API over a topology file.

@@ -1,0 +1,1 @@
+//! NCCL net plugin that pins every connection to an SRv6 path.
