@@ -1,1 +1,26 @@
-//! Flows, carriers, topologies and path choice: pure, no I/O.
+//! Flows, carriers, topologies and path choice. Pure: no sockets, no files, no clock.
+//!
+//! Everything here can be checked on paper: a [`Topology`] is parsed from documents, equal-cost
+//! [`Path`]s are enumerated on it, [`spread`] picks one of them, and [`segments`] turns the picked one
+//! into the SRv6 [`Segments`] that a route carries.
+#![forbid(unsafe_code)]
+
+mod carrier;
+mod document;
+mod error;
+mod flow;
+mod path;
+mod policy;
+mod segments;
+mod sid;
+mod topology;
+
+pub use carrier::{Block, Carrier, Segments, SidFormat};
+pub use document::{Collection, Documents};
+pub use error::{CarrierError, TopologyError};
+pub use flow::{Family, Flow, Prefix, PrefixError};
+pub use path::{Path, equal_cost_paths};
+pub use policy::{Policy, spread};
+pub use segments::{Encoding, segments};
+pub use sid::{Behavior, Sid, SidStructure};
+pub use topology::{Edge, Topology, Vertex, VertexIndex};
