@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::{Topology, VertexIndex};
+use crate::{Edge, Topology, VertexIndex};
 
 /// Vertices from source host to destination host, both included.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -19,13 +19,24 @@ impl Path {
 
     /// Smallest MTU that a link on the way is documented to have, in bytes.
     pub fn mtu(&self, topology: &Topology) -> Option<u32> {
-        self.vertices
-            .windows(2)
-            .filter_map(|pair| match pair {
-                [from, to] => topology.edge(*from, *to)?.mtu,
-                _ => None,
-            })
-            .min()
+        self.edges(topology).filter_map(|e| e.mtu).min()
+    }
+
+    /// Sum of the links' latencies, in the documents' own unit.
+    pub fn latency(&self, topology: &Topology) -> f64 {
+        self.edges(topology).map(|e| e.latency).sum()
+    }
+
+    /// Sum of the links' utilizations, in percent.
+    pub fn utilization(&self, topology: &Topology) -> f64 {
+        self.edges(topology).map(|e| e.utilization).sum()
+    }
+
+    fn edges<'a>(&'a self, topology: &'a Topology) -> impl Iterator<Item = &'a Edge> {
+        self.vertices.windows(2).filter_map(|pair| match pair {
+            [from, to] => topology.edge(*from, *to),
+            _ => None,
+        })
     }
 }
 

@@ -34,9 +34,10 @@ pub struct Vertex {
 }
 
 impl Vertex {
-    /// Whether this is an end of flows and not a switch.
+    /// Whether this is an end of flows and not a switch: it has an address, or it is a prefix that a fabric
+    /// announces (`bgp_prefix_v6`, `ls_prefix`) and has no SIDs.
     pub fn is_host(&self) -> bool {
-        !self.addresses.is_empty()
+        !self.addresses.is_empty() || (self.prefix.is_some() && self.sids.is_empty())
     }
 }
 
@@ -53,6 +54,10 @@ pub struct Edge {
     pub mtu: Option<u32>,
     /// Rate of the link in Mbit/s, where the document says it.
     pub rate_mbps: Option<u32>,
+    /// Latency, in the documents' own unit; 1 where there is none, as the path API counts it.
+    pub latency: f64,
+    /// Outgoing utilization in percent; 1 where there is none, as the path API counts it.
+    pub utilization: f64,
 }
 
 /// A fabric. Vertices are sorted by id, so positions mean the same on every host.
@@ -72,30 +77,57 @@ impl Topology {
     /// A field that isn't what it must be (with document and field), two hosts with one address, an edge that
     /// leads nowhere, or a topology without hosts, switches or edges.
     pub fn new(documents: &Documents, graph: &str) -> Result<Self, TopologyError> {
+        let mut faults = Vec::new();
+        let topology = Self::build(documents, graph, &mut faults)?;
+        faults.into_iter().next().map_or(Ok(topology), Err)
+    }
+
+    /// Builds the graph as [`Topology::new`] does, but leaves out documents that can't be used and says why:
+    /// in a live database one broken document must not stop every flow.
+    ///
+    /// # Errors
+    /// Nothing usable is left: no hosts, no switches or no edges.
+    pub fn tolerant(documents: &Documents, graph: &str) -> Result<(Self, Vec<TopologyError>), TopologyError> {
+        let mut faults = Vec::new();
+        let topology = Self::build(documents, graph, &mut faults);
+        topology.map(|topology| (topology, faults))
+    }
+
+    fn build(
+        documents: &Documents,
+        graph: &str,
+        faults: &mut Vec<TopologyError>,
+    ) -> Result<Self, TopologyError> {
         let mut vertices = Vec::new();
         for collection in documents.collections().values().filter(|c| !c.is_edges()) {
             for document in &collection.documents {
-                vertices.push(vertex(document)?);
+                match vertex(document) {
+                    Ok(vertex) => vertices.push(vertex),
+                    Err(fault) => faults.push(fault),
+                }
             }
         }
         vertices.sort_by(|a, b| a.id.cmp(&b.id));
         if !vertices.iter().any(Vertex::is_host) {
-            return Err(TopologyError::Empty { what: "hosts" });
+            return Err(faults.pop().unwrap_or(TopologyError::Empty { what: "hosts" }));
         }
         if vertices.iter().all(Vertex::is_host) {
-            return Err(TopologyError::Empty { what: "switches" });
+            return Err(faults.pop().unwrap_or(TopologyError::Empty { what: "switches" }));
         }
         let by_id: HashMap<String, VertexIndex> =
             vertices.iter().enumerate().map(|(i, v)| (v.id.clone(), VertexIndex(i))).collect();
-        let by_address = addresses(&vertices)?;
+        let by_address = addresses(&vertices, faults);
 
         let documents = documents.collection(graph).map(|c| c.documents.as_slice()).unwrap_or_default();
         let mut edges = Vec::new();
         for document in documents {
-            edges.push(edge(document, &by_id)?);
+            match edge(document, &by_id) {
+                Ok(edge) => edges.push(edge),
+                Err(fault) => faults.push(fault),
+            }
         }
         if edges.is_empty() {
-            return Err(TopologyError::Empty { what: "edges" });
+            return Err(faults.pop().unwrap_or(TopologyError::Empty { what: "edges" }));
         }
         let mut outgoing = vec![Vec::new(); vertices.len()];
         for (i, edge) in edges.iter().enumerate() {
@@ -190,12 +222,14 @@ impl Topology {
     }
 }
 
-fn addresses(vertices: &[Vertex]) -> Result<HashMap<IpAddr, VertexIndex>, TopologyError> {
+/// Hosts by address; of two with the same address the first keeps it.
+fn addresses(vertices: &[Vertex], faults: &mut Vec<TopologyError>) -> HashMap<IpAddr, VertexIndex> {
     let mut by_address: HashMap<IpAddr, VertexIndex> = HashMap::new();
     for (i, vertex) in vertices.iter().enumerate() {
         for &address in &vertex.addresses {
-            if let Some(first) = by_address.insert(address, VertexIndex(i)) {
-                return Err(TopologyError::SharedAddress {
+            let first = *by_address.entry(address).or_insert(VertexIndex(i));
+            if first.0 != i {
+                faults.push(TopologyError::SharedAddress {
                     address: address.to_string(),
                     first: vertices.get(first.0).map(|v| v.id.clone()).unwrap_or_default(),
                     second: vertex.id.clone(),
@@ -203,7 +237,7 @@ fn addresses(vertices: &[Vertex]) -> Result<HashMap<IpAddr, VertexIndex>, Topolo
             }
         }
     }
-    Ok(by_address)
+    by_address
 }
 
 /// One document being read: makes errors that name it.
@@ -238,6 +272,11 @@ impl<'a> Reader<'a> {
                 None => Err(self.wrong(field, value.to_string(), "a whole number from 0 to 4294967295")),
             },
         }
+    }
+
+    /// A metric of an edge. Missing, null and non-numbers count as 1, as in the database's own path search.
+    fn weight(&self, field: &str) -> f64 {
+        self.document.get(field).and_then(Value::as_f64).unwrap_or(1.0)
     }
 
     fn address(&self, field: &str, want: &'static str) -> Result<Option<IpAddr>, TopologyError> {
@@ -350,5 +389,7 @@ fn edge(document: &Map<String, Value>, by_id: &HashMap<String, VertexIndex>) -> 
         to: end("_to")?,
         mtu: reader.number("mtu")?,
         rate_mbps: reader.number("rate_mbps")?,
+        latency: reader.weight("latency"),
+        utilization: reader.weight("percent_util_out"),
     })
 }
