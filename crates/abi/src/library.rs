@@ -44,7 +44,7 @@ impl Library {
     pub fn net(&self, version: Version) -> Result<AnyNet, Error> {
         let no_symbol = || Error::NoSymbol { path: self.path.clone(), version };
         // SAFETY: only the address is taken, so the type doesn't matter.
-        let symbol = unsafe { self.handle.get::<c_void>(version.symbol().to_bytes_with_nul()) };
+        let symbol = unsafe { self.handle.get::<*mut c_void>(version.symbol().to_bytes_with_nul()) };
         let table = NonNull::new(symbol.map_err(|_| no_symbol())?.as_raw_ptr()).ok_or_else(no_symbol)?;
         // SAFETY: a symbol of this name is such a table: the convention NCCL itself relies on. It lives as long as
         // the process unless `close` is called.

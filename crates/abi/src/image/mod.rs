@@ -71,7 +71,7 @@ impl Image {
         // Stays loaded, whatever becomes of this handle: tables will point into it.
         let library = ManuallyDrop::new(library);
         // SAFETY: only the address is taken.
-        let symbol = unsafe { library.get::<c_void>(c"ncclGetVersion".to_bytes_with_nul()) }
+        let symbol = unsafe { library.get::<*mut c_void>(c"ncclGetVersion".to_bytes_with_nul()) }
             .map_err(|_| Error::NoVersion { path: path.to_owned() })?;
         Self::containing(symbol.as_raw_ptr())
     }
