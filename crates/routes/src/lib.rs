@@ -1,1 +1,95 @@
 //! Where a path goes: SRv6 routes in the kernel, and who holds them.
+//!
+//! The upper half decides: a [`Route`] says what is wanted, [`plan`] compares it with what is there. The lower
+//! half programs: a [`Dataplane`] reads, replaces and removes routes that carry our protocol number, and
+//! no others. [`Holders`] counts references across processes, so that N ranks share a route and a killed
+//! one leaks nothing.
+#![forbid(unsafe_code)]
+
+mod dry_run;
+mod error;
+mod garbage;
+mod holders;
+mod linux;
+mod plan;
+mod route;
+
+use std::net::{IpAddr, Ipv6Addr};
+
+pub use dry_run::DryRun;
+pub use error::RouteError;
+pub use garbage::{Garbage, collect_garbage};
+pub use holders::{Hold, HoldCounts, Holders, HoldersLock, forget_holds_after_fork};
+pub use linux::LinuxRoutes;
+pub use plan::{Plan, plan};
+pub use route::{EncapMode, Route, RouteKey, Target};
+
+/// Protocol number of every route that is ours (`rtm_protocol`; unused in iproute2's `rt_protos`).
+pub const PROTOCOL: u8 = 196;
+
+/// Metric of every route that is ours. The kernel replaces a route of the same table, prefix and metric,
+/// so a metric of our own keeps an operator's route to the same prefix from being overwritten.
+pub const METRIC: u32 = 77;
+
+/// A network interface of the namespace that the dataplane programs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Interface {
+    /// Its name, such as `eth1`.
+    pub name: String,
+    /// Its index.
+    pub index: u32,
+}
+
+/// What the outer packet of a carrier would do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reach {
+    /// Index of the interface that it would leave by.
+    pub interface: u32,
+    /// Prefix length of the route that it would take; 0 is the default route.
+    pub prefix_len: u8,
+}
+
+/// What steering needs of a dataplane. Blocking calls, for a thread of ours.
+pub trait Dataplane: Send + std::fmt::Debug {
+    /// The interface with this name.
+    ///
+    /// # Errors
+    /// [`RouteError::UnknownInterface`], or the dataplane's own failure.
+    fn interface_named(&mut self, name: &str) -> Result<Interface, RouteError>;
+
+    /// The interface that holds this address.
+    ///
+    /// # Errors
+    /// [`RouteError::ForeignSource`], or the dataplane's own failure.
+    fn interface_of(&mut self, address: IpAddr) -> Result<Interface, RouteError>;
+
+    /// All routes that are ours.
+    ///
+    /// # Errors
+    /// The dataplane's own failure.
+    fn owned(&mut self) -> Result<Vec<Route>, RouteError>;
+
+    /// Our route with this key.
+    ///
+    /// # Errors
+    /// The dataplane's own failure.
+    fn find(&mut self, key: &RouteKey) -> Result<Option<Route>, RouteError>;
+
+    /// Puts a route in place, atomically where one with the same key was.
+    ///
+    /// # Errors
+    /// Why it isn't there; nothing is half done.
+    fn set(&mut self, route: &Route) -> Result<(), RouteError>;
+
+    /// Removes our route with this key. Nothing to remove is success.
+    ///
+    /// # Errors
+    /// Why it is still there.
+    fn remove(&mut self, key: &RouteKey) -> Result<(), RouteError>;
+
+    /// Where the outer packet to a carrier would go; `None` where it would be lost.
+    ///
+    /// # Errors
+    /// The dataplane's own failure.
+    fn reach(&mut self, carrier: Ipv6Addr) -> Result<Option<Reach>, RouteError>;
+}

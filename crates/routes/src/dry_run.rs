@@ -1,0 +1,59 @@
+//! `ROUTE_PLATFORM=none`: says what it would do.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv6Addr};
+
+use crate::{Dataplane, Interface, LinuxRoutes, Reach, Route, RouteError, RouteKey};
+
+/// Reads the kernel, remembers changes instead of making them, and logs each as the `ip` command it is.
+#[derive(Debug)]
+pub struct DryRun {
+    kernel: LinuxRoutes,
+    routes: BTreeMap<RouteKey, Route>,
+}
+
+impl DryRun {
+    /// Opens the kernel's routing tables for reading.
+    ///
+    /// # Errors
+    /// No netlink socket.
+    pub fn new() -> Result<Self, RouteError> {
+        Ok(Self { kernel: LinuxRoutes::new()?, routes: BTreeMap::new() })
+    }
+}
+
+impl Dataplane for DryRun {
+    fn interface_named(&mut self, name: &str) -> Result<Interface, RouteError> {
+        self.kernel.interface_named(name)
+    }
+
+    fn interface_of(&mut self, address: IpAddr) -> Result<Interface, RouteError> {
+        self.kernel.interface_of(address)
+    }
+
+    fn owned(&mut self) -> Result<Vec<Route>, RouteError> {
+        Ok(self.routes.values().cloned().collect())
+    }
+
+    fn find(&mut self, key: &RouteKey) -> Result<Option<Route>, RouteError> {
+        Ok(self.routes.get(key).cloned())
+    }
+
+    fn set(&mut self, route: &Route) -> Result<(), RouteError> {
+        let interface = self.kernel.interface_indexed(route.interface)?;
+        log::info!("would run: {}", route.command(&interface.name));
+        self.routes.insert(route.key, route.clone());
+        Ok(())
+    }
+
+    fn remove(&mut self, key: &RouteKey) -> Result<(), RouteError> {
+        if self.routes.remove(key).is_some() {
+            log::info!("would run: {}", key.command());
+        }
+        Ok(())
+    }
+
+    fn reach(&mut self, carrier: Ipv6Addr) -> Result<Option<Reach>, RouteError> {
+        self.kernel.reach(carrier)
+    }
+}
