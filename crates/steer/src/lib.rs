@@ -1,1 +1,116 @@
-//! The life of a steered flow: ask for a path, plan the route, ready.
+//! The life of a steered flow: ask for paths, choose one, plan its route, ready.
+//!
+//! [`Steer`] is the face that connects see: [`Steer::request`] returns at once, [`Hold::status`] says how far it
+//! is, dropping the [`Hold`] gives the route back. Everything that blocks happens on one background thread.
+#![forbid(unsafe_code)]
+
+mod choice;
+mod config;
+mod error;
+mod steered;
+mod worker;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::Instant;
+
+pub use config::{Config, Source};
+pub use error::SteerError;
+use parking_lot::Mutex;
+use srv6_fabric::Flow;
+pub use steered::{Status, Steered};
+use worker::{Job, Worker};
+
+/// Steering of one process and network namespace. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Steer {
+    jobs: mpsc::Sender<Job>,
+    process: u32,
+}
+
+/// One connection's claim on the route of its flow. Given back on drop; the last one withdraws the route.
+#[derive(Debug)]
+pub struct Hold {
+    slot: Arc<Slot>,
+    owner: Option<Steer>,
+}
+
+/// Where the background thread leaves its answer.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    pub(crate) flow: Flow,
+    pub(crate) since: Instant,
+    pub(crate) status: Mutex<Status>,
+    /// Set when the connection is given up: an answer not yet worked out needn't be.
+    pub(crate) abandoned: AtomicBool,
+}
+
+impl Steer {
+    /// Starts the background thread in the calling thread's network namespace, and removes routes that
+    /// processes before this one left behind.
+    ///
+    /// # Errors
+    /// A path source or dataplane that can't work at all: a wrong address, no netlink socket, no thread.
+    pub fn start(config: Config) -> Result<Self, SteerError> {
+        let (jobs, inbox) = mpsc::channel();
+        let worker = Worker::new(config)?;
+        std::thread::Builder::new()
+            .name("srv6-steer".to_owned())
+            .spawn(move || worker.run(&inbox))
+            .map_err(|source| SteerError::Thread { source })?;
+        Ok(Self { jobs, process: std::process::id() })
+    }
+
+    /// Asks for a flow to be steered. Returns at once; never blocks.
+    pub fn request(&self, flow: Flow) -> Hold {
+        let slot = Arc::new(Slot {
+            flow: Flow { src: flow.src.to_canonical(), dst: flow.dst.to_canonical() },
+            since: Instant::now(),
+            status: Mutex::new(Status::Pending),
+            abandoned: AtomicBool::new(false),
+        });
+        // A forked child has the channel but not the thread behind it.
+        if std::process::id() != self.process {
+            *slot.status.lock() = Status::Failed("this process was forked from the one that steers".into());
+            return Hold { slot, owner: None };
+        }
+        if self.jobs.send(Job::Acquire(Arc::clone(&slot))).is_err() {
+            *slot.status.lock() = Status::Failed("the steering thread has ended".into());
+            return Hold { slot, owner: None };
+        }
+        Hold { slot, owner: Some(self.clone()) }
+    }
+
+    /// Waits until everything asked for before this call is done.
+    pub fn settle(&self) {
+        let (done, wait) = mpsc::channel();
+        if std::process::id() == self.process && self.jobs.send(Job::Settle(done)).is_ok() {
+            // An error means that the thread is gone, and with it whatever was to be waited for.
+            let _ended = wait.recv();
+        }
+    }
+}
+
+impl Hold {
+    /// The flow it is for.
+    pub fn flow(&self) -> Flow {
+        self.slot.flow
+    }
+
+    /// How far it is. Never blocks for longer than the copy of an answer takes.
+    pub fn status(&self) -> Status {
+        self.slot.status.lock().clone()
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        if let Some(owner) = &self.owner
+            && std::process::id() == owner.process
+        {
+            self.slot.abandoned.store(true, Ordering::Relaxed);
+            // An error means that the thread is gone; its references went with it.
+            let _ended = owner.jobs.send(Job::Release(Arc::clone(&self.slot)));
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! Why a flow isn't steered.
+
+use std::io;
+use std::time::Duration;
+
+use srv6_fabric::{CarrierError, Family};
+use srv6_paths::{ApiError, PathError};
+use srv6_routes::RouteError;
+
+/// A flow, or all of steering, that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum SteerError {
+    /// No path.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// The path API's address.
+    #[error(transparent)]
+    Api(#[from] ApiError),
+    /// A path that can't be written as carriers.
+    #[error(transparent)]
+    Carrier(#[from] CarrierError),
+    /// No route.
+    #[error(transparent)]
+    Route(#[from] RouteError),
+    /// Sender and receiver of different families.
+    #[error("source is {} and destination {}", source_family.name(), destination_family.name())]
+    MixedFamilies {
+        /// Family of the source address.
+        source_family: Family,
+        /// Family of the destination address.
+        destination_family: Family,
+    },
+    /// The destination's route is already in use for another source address of this host.
+    #[error(
+        "the route to this destination is in use for source {other}; one destination, one source per host"
+    )]
+    SharedDestination {
+        /// The other source.
+        other: String,
+    },
+    /// The deadline passed before its turn came.
+    #[error("not steered within {} ms: the flows before it took that long", waited.as_millis())]
+    Late {
+        /// Time since the request.
+        waited: Duration,
+    },
+    /// No background thread.
+    #[error("the steering thread could not be started")]
+    Thread {
+        /// The operating system's reason.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// The error and all its causes, in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
