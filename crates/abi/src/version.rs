@@ -37,6 +37,20 @@ impl Version {
         }
     }
 
+    /// The version of this number.
+    pub const fn with_number(number: u8) -> Option<Self> {
+        Some(match number {
+            6 => Self::V6,
+            7 => Self::V7,
+            8 => Self::V8,
+            9 => Self::V9,
+            10 => Self::V10,
+            11 => Self::V11,
+            12 => Self::V12,
+            _ => return None,
+        })
+    }
+
     /// The data symbol that NCCL looks up in a plugin for this version.
     pub const fn symbol(self) -> &'static CStr {
         match self {
@@ -139,6 +153,14 @@ mod tests {
     fn symbols_carry_the_number() {
         for version in Version::ALL {
             assert_eq!(version.symbol().to_str().unwrap(), format!("ncclNetPlugin_{version}"));
+            assert_eq!(Version::with_number(version.number()), Some(version));
+        }
+    }
+
+    #[test]
+    fn other_numbers_are_no_version() {
+        for number in [0, 5, 13, 255] {
+            assert_eq!(Version::with_number(number), None);
         }
     }
 
