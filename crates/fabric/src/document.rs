@@ -70,7 +70,10 @@ impl Documents {
                 }
                 Value::Object(map) => named.extend(object(file, map, graph)?),
                 other => {
-                    return Err(TopologyError::Shape { file: file.to_owned(), found: kind(&other).to_owned() });
+                    return Err(TopologyError::Shape {
+                        file: file.to_owned(),
+                        found: kind(&other).to_owned(),
+                    });
                 }
             }
         }
@@ -240,7 +243,8 @@ mod tests {
 
     #[test]
     fn errors_name_document_and_field() {
-        let parse = |text| Documents::parse([("f.json", text)], "fabric_graph", "hosts").unwrap_err().to_string();
+        let parse =
+            |text| Documents::parse([("f.json", text)], "fabric_graph", "hosts").unwrap_err().to_string();
         assert!(parse("[").starts_with("f.json: not JSON"));
         assert!(parse("3").contains("found a number"));
         assert!(parse(r#"{"hosts": 3}"#).contains(r#""hosts" is a number"#));

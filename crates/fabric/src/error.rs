@@ -124,9 +124,7 @@ pub enum CarrierError {
         algo: u8,
     },
     /// Nothing says how the last switch is to decapsulate.
-    #[error(
-        "{vertex} has no decapsulation SID for {family}; give the topology one or set DEST_FUNCTION"
-    )]
+    #[error("{vertex} has no decapsulation SID for {family}; give the topology one or set DEST_FUNCTION")]
     NoFunction {
         /// The last switch.
         vertex: String,

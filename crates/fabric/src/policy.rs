@@ -64,8 +64,7 @@ pub fn spread(topology: &Topology, source: VertexIndex, destination: VertexIndex
     };
     let (source_leaf, from) = position(source);
     let (_, to) = position(destination);
-    let rank = source_leaf
-        .and_then(|leaf| topology.hosts_of(leaf).iter().position(|&h| h == source))
-        .unwrap_or(0);
+    let rank =
+        source_leaf.and_then(|leaf| topology.hosts_of(leaf).iter().position(|&h| h == source)).unwrap_or(0);
     (rank + from + to) % count
 }

@@ -93,11 +93,7 @@ fn function(
         Family::V6 => Family::V4,
     };
     let own = destination.sids.iter().filter(of_algo).find(decapsulates).or_else(|| {
-        destination
-            .sids
-            .iter()
-            .filter(of_algo)
-            .find(|s| !s.behavior.is_some_and(|b| b.decapsulates(other)))
+        destination.sids.iter().filter(of_algo).find(|s| !s.behavior.is_some_and(|b| b.decapsulates(other)))
     });
     let (sid, owner) = match own {
         Some(sid) => (sid, destination),

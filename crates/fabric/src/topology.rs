@@ -211,11 +211,8 @@ impl Topology {
 
     /// All switches that hosts hang on, sorted.
     pub fn leaves(&self) -> Vec<VertexIndex> {
-        let mut leaves: Vec<VertexIndex> = self
-            .vertices()
-            .filter(|(_, v)| v.is_host())
-            .flat_map(|(i, _)| self.leaves_of(i))
-            .collect();
+        let mut leaves: Vec<VertexIndex> =
+            self.vertices().filter(|(_, v)| v.is_host()).flat_map(|(i, _)| self.leaves_of(i)).collect();
         leaves.sort_unstable();
         leaves.dedup();
         leaves
@@ -252,7 +249,12 @@ impl<'a> Reader<'a> {
     }
 
     fn wrong(&self, field: &str, found: impl Into<String>, want: &'static str) -> TopologyError {
-        TopologyError::Field { document: self.id.to_owned(), field: field.to_owned(), found: found.into(), want }
+        TopologyError::Field {
+            document: self.id.to_owned(),
+            field: field.to_owned(),
+            found: found.into(),
+            want,
+        }
     }
 
     /// A field that may be absent or null but not of another type.
@@ -303,9 +305,7 @@ impl<'a> Reader<'a> {
     fn sids(&self) -> Result<Vec<Sid>, TopologyError> {
         match self.document.get("sids") {
             None | Some(Value::Null) => Ok(Vec::new()),
-            Some(Value::Array(sids)) => {
-                sids.iter().enumerate().map(|(i, sid)| self.sid(i, sid)).collect()
-            }
+            Some(Value::Array(sids)) => sids.iter().enumerate().map(|(i, sid)| self.sid(i, sid)).collect(),
             Some(other) => Err(self.wrong("sids", kind(other), "an array of SIDs")),
         }
     }
@@ -321,9 +321,15 @@ impl<'a> Reader<'a> {
         let small = |object: &str, field: &str| -> Result<Option<u16>, TopologyError> {
             match sid.get(object).and_then(|o| o.get(field)) {
                 None | Some(Value::Null) => Ok(None),
-                Some(value) => value.as_u64().and_then(|n| u16::try_from(n).ok()).map(Some).ok_or_else(|| {
-                    self.wrong(&format!("sids[{index}].{object}.{field}"), value.to_string(), "0 to 65535")
-                }),
+                Some(value) => {
+                    value.as_u64().and_then(|n| u16::try_from(n).ok()).map(Some).ok_or_else(|| {
+                        self.wrong(
+                            &format!("sids[{index}].{object}.{field}"),
+                            value.to_string(),
+                            "0 to 65535",
+                        )
+                    })
+                }
             }
         };
         let behavior = small("srv6_endpoint_behavior", "endpoint_behavior")?.map(Behavior);

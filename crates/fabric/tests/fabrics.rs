@@ -1,4 +1,10 @@
 //! The shipped example fabrics, and what is computed on them.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test's helper functions fail as tests do"
+)]
 
 use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
@@ -146,7 +152,9 @@ fn wrong_documents_are_named() {
             .to_string()
     };
     let sid = |s: &str| format!(r#"{{"_key":"s","sids":[{{"srv6_sid":"{s}"}}]}}"#);
-    assert!(error(r#"{"_key":"a","ipv6_address":"10.0.0.1"}"#, "", "").contains("hosts/a: field ipv6_address"));
+    assert!(
+        error(r#"{"_key":"a","ipv6_address":"10.0.0.1"}"#, "", "").contains("hosts/a: field ipv6_address")
+    );
     assert!(error(host, &sid("fc00:0:::"), "").contains(r#"n/s: field sids[0].srv6_sid: "fc00:0:::""#));
     assert!(error(host, r#"{"_key":"s","sids":7}"#, "").contains("n/s: field sids: a number"));
     assert!(error(host, r#"{"_key":"s"}"#, "").contains("no edges"));
