@@ -1,0 +1,106 @@
+//! Settings of the transport; the caller reads them from wherever settings come from.
+
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+
+/// Most subflows that one connection can have.
+pub const MAX_PATHS: usize = 8;
+
+/// Settings of listeners and connectors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Subflows per connection.
+    ///
+    /// 1..=[`MAX_PATHS`] · default 4. Where two sides differ the smaller number is used. Higher: more
+    /// paths at once. Lower: fewer sockets, and fewer system calls per message.
+    pub paths: usize,
+    /// Largest piece of a message that one subflow takes at a time.
+    ///
+    /// Bytes · 4 KiB..=16 MiB · default 512 KiB. Higher: fewer system calls. Lower: finer shares, and a
+    /// message waits less for the slowest of its subflows.
+    pub chunk: u32,
+    /// Bytes that the kernel takes from us beyond what the congestion window lets out
+    /// (`TCP_NOTSENT_LOWAT`, `tcp(7)`).
+    ///
+    /// Bytes · 16 KiB..=64 MiB · default 256 KiB. Higher: fewer idle moments when `test` is called
+    /// rarely. Lower: less data queued on a path that has become slow.
+    pub unsent: u32,
+    /// How long a connector keeps trying, and how long a listener keeps a connection of which some
+    /// subflows have arrived.
+    ///
+    /// 1 ms.. · default 60 s. Higher: survives a peer that starts late. Lower: a dead peer is
+    /// reported sooner.
+    pub connect_timeout: Duration,
+    /// How long an accepted socket may be silent before it is dropped as a stray.
+    ///
+    /// 1 ms.. · default 5 s. Higher: tolerates worse networks. Lower: strays go sooner.
+    pub handshake_timeout: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            paths: 4,
+            chunk: 512 << 10,
+            unsent: 256 << 10,
+            connect_timeout: Duration::from_secs(60),
+            handshake_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+impl Config {
+    /// Says whether every setting is within its range.
+    ///
+    /// Listeners and connectors ask this themselves.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Setting`] for the first setting that isn't.
+    pub fn check(&self) -> Result<()> {
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let settings = [
+            ("paths", self.paths as u64, 1, MAX_PATHS as u64),
+            ("chunk", u64::from(self.chunk), 4 << 10, 16 << 20),
+            ("unsent", u64::from(self.unsent), 16 << 10, 64 << 20),
+            ("connect_timeout", millis(self.connect_timeout), 1, u64::MAX),
+            ("handshake_timeout", millis(self.handshake_timeout), 1, u64::MAX),
+        ];
+        for (name, value, min, max) in settings {
+            if !(min..=max).contains(&value) {
+                return Err(Error::Setting { name, value, min, max });
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_is_valid() {
+        Config::default().check().unwrap();
+    }
+
+    #[test]
+    fn every_setting_out_of_range_is_named() {
+        let good = Config::default();
+        let bad = [
+            ("paths", Config { paths: 0, ..good }),
+            ("paths", Config { paths: 9, ..good }),
+            ("chunk", Config { chunk: 100, ..good }),
+            ("unsent", Config { unsent: 0, ..good }),
+            ("connect_timeout", Config { connect_timeout: Duration::ZERO, ..good }),
+            ("handshake_timeout", Config { handshake_timeout: Duration::from_micros(9), ..good }),
+        ];
+        for (wanted, config) in bad {
+            match config.check() {
+                Err(Error::Setting { name, .. }) => assert_eq!(name, wanted),
+                other => panic!("{wanted}: {other:?}"),
+            }
+        }
+    }
+}
