@@ -1,0 +1,143 @@
+//! The list of settings: what the documentation and the error messages say about each.
+
+/// One environment variable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Field {
+    /// Its name.
+    pub name: &'static str,
+    /// What it takes, as "want …" goes on in an error message.
+    pub wanted: &'static str,
+    /// What counts if it is unset or empty; empty if then nothing is set.
+    pub default: &'static str,
+    /// What it does.
+    pub text: &'static str,
+}
+
+/// Every setting of the plugin, in the order of the documentation.
+pub const FIELDS: [Field; 19] = [
+    Field {
+        name: "JALAPENO_API_ENDPOINT",
+        wanted: "a URL such as http://[2001:db8::5]:30800, with or without /api/v1",
+        default: "",
+        text: "The path API that is asked for paths. Either this or SRV6_TOPOLOGY.",
+    },
+    Field {
+        name: "SRV6_TOPOLOGY",
+        wanted: "the path of a topology file",
+        default: "",
+        text: "Paths come from this file; no server is needed. Either this or JALAPENO_API_ENDPOINT.",
+    },
+    Field {
+        name: "TOPOLOGY_COLLECTION",
+        wanted: "the name of an edge collection",
+        default: "fabric_graph",
+        text: "The graph that is searched.",
+    },
+    Field {
+        name: "SRV6_HOST_COLLECTION",
+        wanted: "the name of a collection",
+        default: "hosts",
+        text: "The collection of hosts that come without a collection name.",
+    },
+    Field {
+        name: "SRV6_TRANSPORT",
+        wanted: "auto, ib, socket, multipath, or the path of a net plugin (with a slash, or ending in .so)",
+        default: "auto",
+        text: "The transport that is wrapped. auto: NCCL's IB if it has devices, else NCCL's Socket.",
+    },
+    Field {
+        name: "SRV6_MODE",
+        wanted: "auto, local or off",
+        default: "auto",
+        text: "Who installs routes. local: this process, which needs CAP_NET_ADMIN. off: nobody, connections go \
+               unsteered. auto: local if allowed and a source of paths is set, else off with a warning.",
+    },
+    Field {
+        name: "SRV6_STRICT",
+        wanted: "0 or 1",
+        default: "0",
+        text: "1: a connection that can't be steered fails. 0: it goes unsteered, with a warning.",
+    },
+    Field {
+        name: "SRV6_CONNECT_TIMEOUT_MS",
+        wanted: "1 to 600000 (milliseconds)",
+        default: "5000",
+        text: "How long a connection waits for its path. Higher: fewer unsteered connections while the path API is \
+               slow. Lower: a dead path API delays the job's start less.",
+    },
+    Field {
+        name: "SRV6_POLICY",
+        wanted: "spread, load, latency, utilization or hops",
+        default: "spread",
+        text: "Which of several equal paths a flow takes.",
+    },
+    Field {
+        name: "SRV6_ALGO",
+        wanted: "0 to 255",
+        default: "0",
+        text: "The Flex-Algo whose paths and SIDs are used.",
+    },
+    Field {
+        name: "SRV6_ENCAP",
+        wanted: "red or encap",
+        default: "red",
+        text: "red: reduced encapsulation, no routing header where one carrier is enough. encap: always a header.",
+    },
+    Field {
+        name: "DEST_FUNCTION",
+        wanted: "a uSID function such as 0xfe06 (0x0 to 0xffff)",
+        default: "",
+        text: "The decapsulation function at the end of every carrier. Unset: the topology says.",
+    },
+    Field {
+        name: "BACKEND_INTERFACE",
+        wanted: "the name of a network interface",
+        default: "",
+        text: "The interface that routes name. Unset: the one that has the connection's source address.",
+    },
+    Field {
+        name: "ROUTE_PLATFORM",
+        wanted: "linux or none",
+        default: "linux",
+        text: "Where routes go. none: nowhere, they are only logged.",
+    },
+    Field {
+        name: "ROUTE_TABLE_ID",
+        wanted: "1 to 4294967295",
+        default: "254",
+        text: "The kernel's routing table. 254 is main, which needs no rule to be used.",
+    },
+    Field {
+        name: "SRV6_GATEWAY",
+        wanted: "an IP address",
+        default: "",
+        text: "The first switch. Set: a route for the uSID block by this gateway is installed. Unset: one must be there.",
+    },
+    Field {
+        name: "SRV6_FABRIC_MTU",
+        wanted: "1280 to 65535 (bytes)",
+        default: "",
+        text: "The smallest MTU in the fabric, set on every route. Unset: the topology's. Without either, a smaller MTU \
+               inside the fabric stalls connections.",
+    },
+    Field {
+        name: "SRV6_PATHS",
+        wanted: "1 to 8",
+        default: "4",
+        text: "TCP subflows per connection of the multipath transport. Where two ranks differ the smaller counts.",
+    },
+    Field {
+        name: "SRV6_LOG",
+        wanted: "off, error, warn, info, debug or trace",
+        default: "info",
+        text: "What the plugin passes to NCCL's log, which NCCL_DEBUG filters: error and warn as WARN, info and debug as \
+               INFO, trace as TRACE.",
+    },
+];
+
+impl Field {
+    /// The setting of this name.
+    pub(crate) fn named(name: &str) -> Option<&'static Self> {
+        FIELDS.iter().find(|field| field.name == name)
+    }
+}
