@@ -1,0 +1,223 @@
+//! Steering in lab hosts: the kernel's routes and the switches' counters are the judges.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test's helper functions fail as tests do"
+)]
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use srv6_fabric::{Flow, Policy};
+use srv6_lab::{Lab, Options};
+use srv6_paths::read_topology;
+use srv6_steer::{Config, Hold, Source, Status, Steer, Steered};
+
+fn file(fabric: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../examples/fabrics/{fabric}.json"))
+}
+
+fn lab(fabric: &str) -> Lab {
+    let (_, topology) = read_topology(&file(fabric), "fabric_graph", "hosts").unwrap();
+    Lab::up(&topology, &Options::default()).unwrap()
+}
+
+fn config(fabric: &str) -> Config {
+    Config { deadline: Duration::from_secs(3), ..Config::new(Source::File(file(fabric))) }
+}
+
+/// Starts steering as a process in that host does.
+fn start(lab: &Lab, host: &str, config: Config) -> Steer {
+    lab.node(host).unwrap().run(move || Steer::start(config)).unwrap()
+}
+
+fn flow(src: &str, dst: &str) -> Flow {
+    Flow { src: src.parse().unwrap(), dst: dst.parse().unwrap() }
+}
+
+fn wait(hold: &Hold) -> Result<Arc<Steered>, String> {
+    let started = Instant::now();
+    loop {
+        match hold.status() {
+            Status::Ready(steered) => return Ok(steered),
+            Status::Failed(reason) => return Err(reason.to_string()),
+            Status::Pending => {
+                assert!(started.elapsed() < Duration::from_secs(20), "neither ready nor failed")
+            }
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn routes(lab: &Lab, host: &str) -> String {
+    lab.node(host).unwrap().sh("ip -6 route show proto 196; ip route show proto 196").unwrap()
+}
+
+/// Packets that each switch sent on while `work` ran.
+fn forwarded(lab: &Lab, work: impl FnOnce()) -> BTreeMap<String, u64> {
+    let count = || {
+        let mut by_node: BTreeMap<String, u64> = BTreeMap::new();
+        for link in lab.links().unwrap() {
+            if !link.from.starts_with("host") && link.to != "mgmt" {
+                *by_node.entry(link.from.clone()).or_default() += link.packets;
+            }
+        }
+        by_node
+    };
+    let before = count();
+    work();
+    count()
+        .into_iter()
+        .map(|(node, packets)| (node.clone(), packets - before.get(&node).unwrap_or(&0)))
+        .collect()
+}
+
+const TO_HOST01: (&str, &str) = ("2001:db8:1000::2", "2001:db8:1001::2");
+
+#[test]
+fn a_flow_takes_the_path_it_was_given_and_no_other() {
+    let lab = lab("4x4");
+    let steer = start(&lab, "host00", config("4x4"));
+    let hold = steer.request(flow(TO_HOST01.0, TO_HOST01.1));
+    let steered = wait(&hold).unwrap();
+    // Rank 0 on its leaf, leaves 0 and 1: index 1 of the four.
+    assert_eq!(steered.hops, ["host00", "leaf00", "spine01", "leaf01", "host01"]);
+    assert_eq!(steered.carrier, "fc00:0:1200:1001:1201:fe06::");
+    assert_eq!(steered.origin, "topology file");
+    let shown = routes(&lab, "host00");
+    assert!(
+        shown.starts_with(
+            "2001:db8:1001::2  encap seg6 mode encap.red segs 1 [ fc00:0:1200:1001:1201:fe06:: ] dev eth1 src 2001:db8:1000::2"
+        ),
+        "{shown}"
+    );
+    let carried = forwarded(&lab, || {
+        // Many source ports: ECMP would spread them over all spines.
+        for _ in 0..2 {
+            lab.node("host00").unwrap().sh("ping -6 -c 20 -i 0.002 -W 2 -q 2001:db8:1001::2").unwrap();
+        }
+    });
+    assert!(carried["spine01"] >= 40, "{carried:?}");
+    drop(hold);
+    steer.settle();
+    assert_eq!(routes(&lab, "host00"), "");
+}
+
+#[test]
+fn connections_of_a_pair_share_a_route_and_the_last_one_takes_it_along() {
+    let lab = lab("4x4");
+    let (first, second) = (start(&lab, "host00", config("4x4")), start(&lab, "host00", config("4x4")));
+    let mut holds: Vec<Hold> = (0..3).map(|_| first.request(flow(TO_HOST01.0, TO_HOST01.1))).collect();
+    for hold in &holds {
+        wait(hold).unwrap();
+    }
+    // Another process of the host would choose another path; the one in place stands.
+    let other = start(&lab, "host00", Config { policy: Policy::Hops, ..config("4x4") });
+    let theirs = other.request(flow(TO_HOST01.0, TO_HOST01.1));
+    let adopted = wait(&theirs).unwrap();
+    assert_eq!(adopted.hops[2], "spine01");
+    assert_eq!(adopted.carrier, "fc00:0:1200:1001:1201:fe06::");
+    let before = routes(&lab, "host00");
+    assert_eq!(before.lines().count(), 1);
+    while let Some(hold) = holds.pop() {
+        drop(hold);
+        first.settle();
+        assert_eq!(routes(&lab, "host00"), before);
+    }
+    drop(theirs);
+    other.settle();
+    assert_eq!(routes(&lab, "host00"), "");
+    // An abandoned request leaves nothing, however far it got.
+    for _ in 0..20 {
+        drop(second.request(flow(TO_HOST01.0, "2001:db8:1002::2")));
+    }
+    second.settle();
+    assert_eq!(routes(&lab, "host00"), "");
+}
+
+#[test]
+fn a_start_removes_what_a_killed_process_left_and_nothing_else() {
+    let lab = lab("4x4");
+    let host = lab.node("host00").unwrap();
+    host.sh("ip -6 route add 2001:db8:1003::2/128 encap seg6 mode encap.red segs fc00:0:1200:: dev eth1 proto 196 metric 77")
+        .unwrap();
+    host.sh("ip -6 route add 2001:db8:1003::3/128 via 2001:db8:1000::1 dev eth1 proto static metric 77")
+        .unwrap();
+    let steer = start(&lab, "host00", config("4x4"));
+    steer.settle();
+    assert_eq!(routes(&lab, "host00"), "");
+    assert!(host.sh("ip -6 route show proto static").unwrap().contains("2001:db8:1003::3"));
+}
+
+#[test]
+fn without_a_block_route_packets_would_be_lost_so_there_is_no_route() {
+    let lab = lab("4x4");
+    let host = lab.node("host00").unwrap();
+    host.sh("ip -6 route del fc00:0::/32").unwrap();
+    host.sh("ip -6 route del default 2>/dev/null || true").unwrap();
+    let steer = start(&lab, "host00", config("4x4"));
+    let reason = wait(&steer.request(flow(TO_HOST01.0, TO_HOST01.1))).unwrap_err();
+    assert!(reason.contains("fc00:0:1200:1001:1201:fe06::") && reason.contains("SRV6_GATEWAY"), "{reason}");
+    assert_eq!(routes(&lab, "host00"), "");
+    drop(steer);
+
+    let gateway = Some("2001:db8:1000::1".parse().unwrap());
+    let steer = start(&lab, "host00", Config { gateway, ..config("4x4") });
+    let hold = steer.request(flow(TO_HOST01.0, TO_HOST01.1));
+    wait(&hold).unwrap();
+    let shown = routes(&lab, "host00");
+    assert!(shown.contains("fc00::/32 via 2001:db8:1000::1 dev eth1 metric 77"), "{shown}");
+    host.sh("ping -6 -c 2 -i 0.01 -W 2 -q 2001:db8:1001::2").unwrap();
+    drop(hold);
+    steer.settle();
+    assert_eq!(routes(&lab, "host00"), "");
+}
+
+#[test]
+fn each_reason_for_no_path_is_told() {
+    let lab = lab("4x4");
+    let reason = |config: Config, flow: Flow| {
+        let steer = start(&lab, "host00", config);
+        wait(&steer.request(flow)).unwrap_err()
+    };
+    let usual = flow(TO_HOST01.0, TO_HOST01.1);
+    let foreign = reason(config("4x4"), flow("2001:db8:1002::2", TO_HOST01.1));
+    assert!(
+        foreign.contains("2001:db8:1002::2") && foreign.contains("no address of this network namespace"),
+        "{foreign}"
+    );
+    let stranger = reason(config("4x4"), flow(TO_HOST01.0, "2001:db8:ffff::1"));
+    assert!(stranger.contains("2001:db8:ffff::1"), "{stranger}");
+    let interface = reason(Config { interface: Some("eth7".to_owned()), ..config("4x4") }, usual);
+    assert!(interface.contains("eth7"), "{interface}");
+    let algo = reason(Config { algo: 128, ..config("4x4") }, usual);
+    assert!(algo.contains("algorithm 128"), "{algo}");
+    let missing = reason(Config { source: Source::File("/nonexistent.json".into()), ..config("4x4") }, usual);
+    assert!(missing.contains("/nonexistent.json"), "{missing}");
+    let dead = Config {
+        deadline: Duration::from_millis(300),
+        ..Config::new(Source::Api("http://127.0.0.1:9".to_owned()))
+    };
+    let started = Instant::now();
+    assert!(reason(dead, usual).contains("can't be reached"));
+    assert!(started.elapsed() < Duration::from_secs(2));
+    assert_eq!(routes(&lab, "host00"), "");
+}
+
+#[test]
+fn ipv4_rides_the_same_fabric() {
+    let lab = lab("2x2-dual-stack");
+    let steer = start(&lab, "host00", config("2x2-dual-stack"));
+    let hold = steer.request(flow("10.1.0.2", "10.1.3.2"));
+    let steered = wait(&hold).unwrap();
+    let spine = steered.hops[2].clone();
+    let shown = routes(&lab, "host00");
+    assert!(shown.starts_with("10.1.3.2  encap seg6 mode encap.red segs 1 [ fc00:0:1200:"), "{shown}");
+    let carried = forwarded(&lab, || {
+        drop(lab.node("host00").unwrap().sh("ping -c 20 -i 0.002 -W 2 -q 10.1.3.2").unwrap())
+    });
+    assert!(carried[&spine] >= 20, "{spine}: {carried:?}");
+}
