@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, Response, StatusCode, header};
-use futures_util::stream;
+use futures_util::{StreamExt as _, stream};
 use serde_json::Value;
 
 /// What goes wrong with the answers under `/api/v1`. The default is nothing.
@@ -76,8 +76,13 @@ pub(crate) fn cut(response: Response<Body>, body: Bytes, length: usize) -> Respo
     let (mut parts, _) = response.into_parts();
     parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
     let part = body.slice(..length.min(body.len()));
-    let pieces = [Ok(part), Err(io::Error::new(io::ErrorKind::ConnectionAborted, "cut by a fault switch"))];
-    Response::from_parts(parts, Body::from_stream(stream::iter(pieces)))
+    let broken = async {
+        // Header and part are sent only when the rest keeps them waiting.
+        tokio::task::yield_now().await;
+        Err(io::Error::new(io::ErrorKind::ConnectionAborted, "cut by a fault switch"))
+    };
+    let pieces = stream::once(async { Ok(part) }).chain(stream::once(broken));
+    Response::from_parts(parts, Body::from_stream(pieces))
 }
 
 #[cfg(test)]

@@ -81,10 +81,8 @@ impl Side {
         if total.is_infinite() {
             return Turn::Settled;
         }
-        // Of equal ways the first one seen stays, unless both sides settled this one.
-        let better =
-            best.is_none_or(|(weight, _)| total < weight || (other.settled[vertex] && total <= weight));
-        if better {
+        // Of equal ways the first one seen stays.
+        if best.is_none_or(|(weight, _)| total < weight) {
             *best = Some((total, vertex));
         }
         if other.settled[vertex] { Turn::Done } else { Turn::Settled }
