@@ -1,0 +1,10 @@
+//! The transport over the loopback device: whole connections, and everything that can disturb them.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test that fails panics")]
+
+mod close;
+mod connect;
+mod pair;
+mod strays;
+mod transfer;
+mod wire;

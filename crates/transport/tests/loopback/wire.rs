@@ -1,0 +1,120 @@
+//! The protocol's bytes, written by hand from the layouts in the documentation.
+
+use std::io::Write;
+use std::net::{SocketAddr, TcpStream};
+
+use srv6_transport::{Error, Listener, RecvComm, Violation};
+
+use crate::pair::{V4, listen, paths_of, post, raw, settle, until};
+
+pub(crate) fn hello(version: u16, paths: u8, index: u8, connection: u64) -> Vec<u8> {
+    let mut bytes = 0x5352_7636_4e65_7401_u64.to_be_bytes().to_vec();
+    bytes.extend(version.to_be_bytes());
+    bytes.extend([paths, index, 0, 0, 0, 0]);
+    bytes.extend(connection.to_be_bytes());
+    bytes.resize(32, 0);
+    bytes
+}
+
+fn chunk(message: u64, offset: u64, payload: &[u8], total: u64) -> Vec<u8> {
+    let mut bytes = vec![0, 1, 0, 0];
+    bytes.extend(u32::try_from(payload.len()).unwrap().to_be_bytes());
+    for field in [message, offset, total] {
+        bytes.extend(field.to_be_bytes());
+    }
+    bytes.extend(payload);
+    bytes
+}
+
+/// Hand-made subflows of one connection, and the comm they lead to.
+fn hand_made(paths: u8) -> (Vec<TcpStream>, RecvComm) {
+    let mut listener: Listener = listen(V4, &paths_of(8));
+    let target: SocketAddr = listener.address().socket();
+    let streams: Vec<_> = (0..paths)
+        .map(|index| {
+            let mut stream = TcpStream::connect(target).unwrap();
+            stream.set_nodelay(true).unwrap();
+            stream.write_all(&hello(1, paths, index, 77)).unwrap();
+            stream
+        })
+        .collect();
+    let comm = until("connection", || listener.accept().unwrap());
+    assert_eq!(comm.connection(), 77);
+    (streams, comm)
+}
+
+#[test]
+fn chunks_may_come_in_any_order_on_any_subflow() {
+    let (mut streams, mut comm) = hand_made(3);
+    streams[2].write_all(&chunk(0, 4, b"quick ", 19)).unwrap();
+    streams[2].write_all(&chunk(1, 0, b"", 0)).unwrap();
+    streams[0].write_all(&chunk(0, 10, b"brown fox", 19)).unwrap();
+    let (mut to, mut empty) = (vec![0; 30], vec![0; 5]);
+    let first = post(comm.post(raw(&mut to)));
+    let second = post(comm.post(raw(&mut empty)));
+    for _ in 0..100 {
+        assert_eq!(comm.test(second).unwrap(), None, "not before the first");
+    }
+    let last = chunk(0, 0, b"the ", 19);
+    for byte in last {
+        streams[1].write_all(&[byte]).unwrap();
+        comm.test(first).ok().flatten();
+        if comm.stats().map(|s| s.bytes).sum::<u64>() == 19 {
+            break;
+        }
+    }
+    assert_eq!(settle(|| comm.test(second)).unwrap(), 0);
+    assert_eq!(&to[..19], b"the quick brown fox");
+}
+
+#[test]
+fn a_peer_that_breaks_the_protocol_is_named() {
+    let cases = [
+        (b"GET / HTTP/1.1\r\nHost: example.org\r\n".to_vec(), "kind 18245"),
+        (chunk(0, 8, b"xyz", 10), "3 bytes at 8"),
+        ([chunk(0, 0, b"abc", 10), chunk(0, 3, b"abc", 11)].concat(), "an earlier chunk said 10"),
+    ];
+    for (bytes, wanted) in cases {
+        let (mut streams, mut comm) = hand_made(1);
+        streams[0].write_all(&bytes).unwrap();
+        let mut to = vec![0; 100];
+        let request = post(comm.post(raw(&mut to)));
+        let error = settle(|| comm.test(request)).unwrap_err();
+        let Error::Protocol { source, peer, .. } = &error else {
+            panic!("{error:?}");
+        };
+        assert!(source.to_string().contains(wanted), "{source}");
+        assert_eq!(*peer, streams[0].local_addr().unwrap());
+        assert!(error.is_remote());
+    }
+}
+
+#[test]
+fn a_message_that_can_no_longer_come_is_an_error_and_not_a_hang() {
+    let (mut streams, mut comm) = hand_made(2);
+    let mut to = vec![0; 10];
+    let request = post(comm.post(raw(&mut to)));
+    for stream in &mut streams {
+        stream.write_all(&chunk(1, 0, b"later", 5)).unwrap();
+    }
+    match settle(|| comm.test(request)).unwrap_err() {
+        Error::Protocol { source, .. } => assert_eq!(source, Violation::Missing { message: 0 }),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn one_subflow_s_end_is_no_error_while_another_brings_the_rest() {
+    let (mut streams, mut comm) = hand_made(2);
+    let mut to = vec![0; 10];
+    let request = post(comm.post(raw(&mut to)));
+    drop(streams.remove(0));
+    for _ in 0..100 {
+        assert_eq!(comm.test(request).unwrap(), None);
+    }
+    streams[0].write_all(&chunk(0, 0, b"all", 3)).unwrap();
+    assert_eq!(settle(|| comm.test(request)).unwrap(), 3);
+    let request = post(comm.post(raw(&mut to)));
+    drop(streams);
+    assert!(matches!(settle(|| comm.test(request)).unwrap_err(), Error::PeerClosed { .. }));
+}

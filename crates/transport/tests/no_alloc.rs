@@ -1,0 +1,90 @@
+//! A connection that is set up allocates nothing more, however many messages it carries.
+
+#![allow(clippy::unwrap_used, reason = "a test that fails panics")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use srv6_transport::{Config, Connector, Listener, RawBuf, RecvComm, SendComm};
+
+/// The system's allocator, counting per thread.
+#[derive(Debug)]
+struct Counting;
+
+thread_local! {
+    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+}
+
+// SAFETY: every call goes to `System` unchanged, which keeps GlobalAlloc's contract. Counting needs
+// no allocation: the cell is constant-initialised and has no destructor.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+        // SAFETY: the caller's contract, passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, start: *mut u8, layout: Layout) {
+        // SAFETY: the caller's contract, passed on.
+        unsafe { System.dealloc(start, layout) }
+    }
+
+    unsafe fn realloc(&self, start: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+        // SAFETY: the caller's contract, passed on.
+        unsafe { System.realloc(start, layout, size) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+fn connect(paths: usize) -> (SendComm, RecvComm) {
+    let config = Config { paths, ..Config::default() };
+    let mut listener = Listener::bind("::1".parse().unwrap(), None, &config).unwrap();
+    let mut connector = Connector::new(listener.address(), None, &config).unwrap();
+    let (mut send, mut receive) = (None, None);
+    while send.is_none() || receive.is_none() {
+        if send.is_none() {
+            send = connector.poll().unwrap();
+        }
+        if receive.is_none() {
+            receive = listener.accept().unwrap();
+        }
+    }
+    (send.unwrap(), receive.unwrap())
+}
+
+#[test]
+fn messages_allocate_nothing() {
+    for paths in [1, 4] {
+        let (mut send, mut receive) = connect(paths);
+        for len in [0, 8, 300_000] {
+            let (mut from, mut to) = (vec![7_u8; len], vec![0_u8; len]);
+            let before = ALLOCATIONS.get();
+            for _ in 0..1000 {
+                // SAFETY: the vectors live and are left alone until both requests are done.
+                let from = unsafe { RawBuf::new(from.as_mut_ptr(), len) };
+                // SAFETY: as above.
+                let to = unsafe { RawBuf::new(to.as_mut_ptr(), len) };
+                let received = receive.post(to).unwrap().unwrap();
+                let sent = send.post(from).unwrap().unwrap();
+                let (mut is_sent, mut is_received) = (false, false);
+                while !is_sent || !is_received {
+                    is_sent = is_sent || send.test(sent).unwrap().is_some();
+                    is_received = is_received || receive.test(received).unwrap().is_some();
+                }
+            }
+            assert_eq!(ALLOCATIONS.get() - before, 0, "{paths} paths, {len} bytes");
+            assert!(from == to);
+        }
+    }
+}
+
+#[test]
+fn the_counter_counts() {
+    let before = ALLOCATIONS.get();
+    let mut vector = std::hint::black_box(vec![1_u8]);
+    vector.reserve(1000);
+    assert_eq!(ALLOCATIONS.get() - before, 2);
+}
