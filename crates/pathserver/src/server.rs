@@ -69,9 +69,11 @@ impl Server {
 
     /// Answers requests until SIGINT or SIGTERM; blocks. Requests under way then have two seconds to end.
     ///
+    /// `ready` is called once both signals are caught: what it announces can be stopped cleanly.
+    ///
     /// # Errors
     /// The runtime could not be made, or the socket broke.
-    pub fn serve(self) -> Result<(), ServerError> {
+    pub fn serve(self, ready: impl FnOnce()) -> Result<(), ServerError> {
         let address = self.address;
         let failed = |source| ServerError::Serve { address, source };
         let runtime = runtime().map_err(failed)?;
@@ -87,6 +89,7 @@ impl Server {
                 log::info!("stopping");
                 let _ = stop.send(true);
             });
+            ready();
             self.run(stopped, GRACE).await
         });
         runtime.shutdown_background();

@@ -13,7 +13,7 @@ use crate::client::{fabric4x4, get, graph, links, node, start};
 #[test]
 fn a_slow_answer_stalls_nobody() {
     let server = start(&fabric4x4(), Options::default());
-    let delay = Duration::from_secs(2);
+    let delay = Duration::from_secs(3);
     server.set_faults(Faults { only: Some("best-paths".to_owned()), delay, ..Faults::default() });
     let begin = Instant::now();
     thread::scope(|scope| {
@@ -33,7 +33,8 @@ fn a_slow_answer_stalls_nobody() {
         assert!(begin.elapsed() < delay, "the others waited: {:?}", begin.elapsed());
         slow.into_iter().for_each(|s| assert_eq!(s.join().unwrap()["found"], true));
     });
-    assert!(begin.elapsed() < 2 * delay, "the slow ones waited for each other: {:?}", begin.elapsed());
+    // One after the other they would have taken a minute.
+    assert!(begin.elapsed() < 5 * delay, "the slow ones waited for each other: {:?}", begin.elapsed());
 }
 
 /// A search that really computes for long, not one that sleeps.

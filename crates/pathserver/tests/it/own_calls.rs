@@ -1,6 +1,10 @@
 //! What the original doesn't have.
 
 use std::net::TcpStream;
+use std::process::Command;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use srv6_pathserver::{Options, Running, Server};
@@ -99,4 +103,19 @@ fn what_cannot_be_served_is_refused_at_once() {
     let running = start(&fabric4x4(), Options::default());
     let taken = Server::bind(running.local_addr(), &documents(&fabric4x4()), Options::default()).unwrap_err();
     assert_eq!(taken.to_string(), format!("listen on {}", running.local_addr()));
+}
+
+#[test]
+fn a_signal_stops_a_server_in_the_foreground() {
+    let address = "127.0.0.1:0".parse().unwrap();
+    let server = Server::bind(address, &documents(&fabric4x4()), Options::default()).unwrap();
+    let address = server.local_addr();
+    let (tell, told) = mpsc::channel();
+    let foreground = thread::spawn(move || server.serve(|| tell.send(()).unwrap()));
+    told.recv_timeout(Duration::from_secs(20)).unwrap();
+    assert!(TcpStream::connect(address).is_ok());
+    let kill = Command::new("kill").args(["-TERM", &std::process::id().to_string()]).status().unwrap();
+    assert!(kill.success());
+    foreground.join().unwrap().unwrap();
+    assert!(TcpStream::connect(address).is_err());
 }
