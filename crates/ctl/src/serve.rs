@@ -32,8 +32,8 @@ pub(crate) struct ServeArgs {
 }
 
 pub(crate) fn run(args: ServeArgs) -> anyhow::Result<()> {
-    let (documents, topology) =
-        srv6_paths::read_topology(&args.topology, &args.graph, &args.hosts).context("reading the topology")?;
+    let (documents, topology) = srv6_paths::read_topology(&args.topology, &args.graph, &args.hosts)
+        .context("reading the topology")?;
     let options = Options {
         graph: args.graph,
         hosts: args.hosts,
