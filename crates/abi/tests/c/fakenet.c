@@ -1,5 +1,6 @@
 /* A net plugin of version V (6 to 12) that moves no data: it records what it is asked and answers what it was told.
- * With -DSOCKET_LIKE the same members are NULL as in NCCL's Socket table; else all are there. */
+ * With -DSOCKET_LIKE or -DIB_LIKE the same members are NULL as in NCCL's own table; else all are there.
+ * -DNAME, -DSYMBOL and -DFAKE let several of them be linked into one library that stands for NCCL. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -12,7 +13,19 @@
 #define PASTE(a, b, c) PASTE_(a, b, c)
 #define TYPE(name) PASTE(name##_v, V, _t)
 
-struct fake fake = {.devices = 2, .listen_bytes = 72};
+#ifndef NAME
+#define NAME "Fake"
+#define LOGGER
+#endif
+#ifndef SYMBOL
+#define SYMBOL PASTE(ncclNetPlugin_v, V, )
+#endif
+#ifndef FAKE
+#define FAKE fake
+#endif
+
+struct fake FAKE = {.devices = 2, .listen_bytes = 72};
+#define fake FAKE
 
 /* Addresses that stand for comms and the like; never read through. */
 #if V >= 11
@@ -20,6 +33,7 @@ static char context;
 #endif
 static char listen_comm, send_comm, recv_comm, mhandle, send_request, recv_request, flush_request;
 
+#ifdef LOGGER
 /* A logger to pass to init: keeps the last line. */
 void fake_logger(ncclDebugLogLevel level, unsigned long flags, const char* where, int line, const char* fmt, ...) {
   (void)where;
@@ -31,6 +45,7 @@ void fake_logger(ncclDebugLogLevel level, unsigned long flags, const char* where
   fake.level = (int32_t)level;
   fake.flags = (int32_t)flags;
 }
+#endif
 
 #if V >= 8
 typedef size_t mr_size;
@@ -265,6 +280,7 @@ static ncclResult_t regMrDmaBuf(void* comm, void* data, size_t size, int type, u
   return ncclSuccess;
 }
 
+#ifndef IB_LIKE
 #if V >= 7
 static ncclResult_t getDeviceMr(void* comm, void* handle, void** out) {
   fake.comm = comm;
@@ -278,6 +294,7 @@ static ncclResult_t irecvConsumed(void* comm, int n, void* request) {
   fake.data = request;
   return ncclSuccess;
 }
+#endif
 #endif
 #if V >= 9
 static ncclResult_t makeVDevice(int* dev, TYPE(ncclNetVDeviceProps)* props) {
@@ -304,8 +321,14 @@ static ncclResult_t finalize(void* ctx) {
 }
 #endif
 
-TYPE(ncclNet) PASTE(ncclNetPlugin_v, V, ) = {
-  .name = "Fake",
+#ifdef IB_LIKE
+#define DEVICE(function) NULL
+#else
+#define DEVICE(function) OPTIONAL(function)
+#endif
+
+TYPE(ncclNet) SYMBOL = {
+  .name = NAME,
   .init = init,
   .devices = devices,
   .getProperties = getProperties,
@@ -323,8 +346,8 @@ TYPE(ncclNet) PASTE(ncclNetPlugin_v, V, ) = {
   .closeRecv = closeRecv,
   .closeListen = closeListen,
 #if V >= 7
-  .getDeviceMr = OPTIONAL(getDeviceMr),
-  .irecvConsumed = OPTIONAL(irecvConsumed),
+  .getDeviceMr = DEVICE(getDeviceMr),
+  .irecvConsumed = DEVICE(irecvConsumed),
 #endif
 #if V >= 9
   .makeVDevice = OPTIONAL(makeVDevice),

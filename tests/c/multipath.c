@@ -1,0 +1,270 @@
+/* Drives the plugin's table of version V over the multipath transport on loopback, as NCCL's threads do.
+ * Arguments: the plugin, a scenario. */
+#include <dlfcn.h>
+#include <pthread.h>
+#include <sched.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "calls.h"
+
+/* A connection between two comms of this process. The handle is unaligned and filled with a pattern. */
+struct pair {
+  void *listener, *send, *receive;
+  unsigned char buffer[1 + NCCL_NET_HANDLE_MAXSIZE + 8];
+};
+
+static void open_pair(table* net, void* context, struct pair* pair) {
+  memset(pair->buffer, 0xab, sizeof(pair->buffer));
+  unsigned char* handle = pair->buffer + 1;
+  pair->listener = pair->send = pair->receive = (void*)0x5a;
+  OK(net_listen(net, context, 0, handle, &pair->listener));
+  CHECK(pair->listener != NULL);
+  CHECK(memcmp(handle + 96, "SRv6", 4) == 0);
+  CHECK(pair->buffer[0] == 0xab);
+  for (int i = 0; i < 8; i++) CHECK(pair->buffer[1 + NCCL_NET_HANDLE_MAXSIZE + i] == 0xab);
+  pair->send = pair->receive = NULL;
+  for (long polls = 0; !pair->send || !pair->receive; polls++) {
+    CHECK(polls < 10000000);
+    if (!pair->send) OK(net_connect(net, context, 0, handle, &pair->send));
+    if (!pair->receive) OK(net_accept(net, pair->listener, &pair->receive));
+  }
+  OK(net->closeListen(pair->listener));
+}
+
+
+/* Eight messages in flight each way round, of every kind of size. */
+static void exchange(table* net, struct pair* pair, unsigned seed) {
+  enum { COUNT = 8 };
+  static const size_t sizes[COUNT] = {0, 1, 8, 4096, 65536, 100003, 0, 1 << 20};
+  unsigned char *out[COUNT], *in[COUNT];
+  void *sends[COUNT], *receives[COUNT];
+  for (int i = 0; i < COUNT; i++) {
+    out[i] = malloc(sizes[i] + 1);
+    in[i] = malloc(sizes[i] + 100);
+    memset(in[i], 0xee, sizes[i] + 100);
+    for (size_t k = 0; k < sizes[i]; k++) out[i][k] = (unsigned char)(k * 7 + seed + (unsigned)i);
+    receives[i] = i % 2 ? (void*)0x1 : NULL; /* the hint that NCCL 2.24 and later may leave there */
+    OK(net_irecv(net, pair->receive, in[i], sizes[i] + 50, i, &receives[i]));
+    CHECK(receives[i] != NULL && receives[i] != (void*)0x1);
+    sends[i] = NULL;
+    OK(net_isend(net, pair->send, out[i], sizes[i], i, &sends[i]));
+    CHECK(sends[i] != NULL);
+  }
+  /* One thread moves both ends, so neither may be waited for alone. */
+  int sent = 0, received = 0;
+  for (long polls = 0; sent < COUNT || received < COUNT; polls++) {
+    CHECK(polls < 100000000);
+    int done = 0, size = -1;
+    if (sent < COUNT) {
+      OK(net->test(sends[sent], &done, polls % 2 ? &size : NULL));
+      sent += done;
+    }
+    done = 0;
+    if (received < COUNT) {
+      OK(net->test(receives[received], &done, &size));
+      if (done) {
+        CHECK((size_t)size == sizes[received]);
+        received++;
+      }
+    }
+  }
+  for (int i = 0; i < COUNT; i++) {
+    CHECK(memcmp(in[i], out[i], sizes[i]) == 0);
+    CHECK(in[i][sizes[i]] == 0xee);
+    free(in[i]);
+    free(out[i]);
+  }
+}
+
+static void close_pair(table* net, struct pair* pair) {
+  OK(net->closeSend(pair->send));
+  OK(net->closeRecv(pair->receive));
+}
+
+static void whole_connection(table* net, void* context, unsigned seed) {
+  struct pair pair;
+  open_pair(net, context, &pair);
+  exchange(net, &pair, seed);
+  exchange(net, &pair, seed + 1);
+  close_pair(net, &pair);
+}
+
+static table* load(const char* path, void** library) {
+  *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+  if (!*library) fprintf(stderr, "%s\n", dlerror());
+  CHECK(*library != NULL);
+  table* net = dlsym(*library, SYMBOL);
+  CHECK(net != NULL);
+  CHECK(strcmp(net->name, "SRv6") == 0);
+  return net;
+}
+
+static void data(table* net) {
+  void* context;
+  OK(net_init(net, &context, logger));
+  CHECK((context != NULL) == (V >= 11));
+  int devices = 0;
+  OK(net->devices(&devices));
+  CHECK(devices == 1);
+  TYPE(ncclNetProperties) props;
+  memset(&props, 0xff, sizeof(props));
+  OK(net->getProperties(0, &props));
+  CHECK(strcmp(props.name, "lo") == 0);
+  CHECK(props.ptrSupport == NCCL_PTR_HOST);
+  CHECK(props.maxRecvs == 1);
+  CHECK(props.speed > 0);
+  CHECK(net->getProperties(1, &props) == ncclInvalidArgument);
+  CHECK(props.name == NULL);
+#if V >= 7
+  CHECK(props.netDeviceType == NCCL_NET_DEVICE_HOST);
+  CHECK(net->getDeviceMr == NULL && net->irecvConsumed == NULL);
+#endif
+#if V >= 9
+  CHECK(net->makeVDevice == NULL);
+#endif
+#if V >= 11
+  CHECK(net->setNetAttr == NULL && net->finalize != NULL);
+#endif
+  CHECK(net->regMrDmaBuf == NULL);
+  whole_connection(net, context, 1);
+
+  void* mhandle = NULL;
+  struct pair pair;
+  open_pair(net, context, &pair);
+  OK(net->regMr(pair.send, &pair, sizeof(pair), NCCL_PTR_HOST, &mhandle));
+  OK(net->deregMr(pair.send, mhandle));
+  CHECK(net->regMr(pair.send, &pair, sizeof(pair), NCCL_PTR_CUDA, &mhandle) != ncclSuccess);
+  /* A receive that is too small, and a peer that goes away, are errors and not crashes. */
+  char big[64] = {0}, small[8];
+  void *send = NULL, *receive = NULL;
+  OK(net_irecv(net, pair.receive, small, sizeof(small), 0, &receive));
+  OK(net_isend(net, pair.send, big, sizeof(big), 0, &send));
+  int done = 0, size = 0;
+  ncclResult_t result = ncclSuccess;
+  for (long polls = 0; result == ncclSuccess && polls < 10000000; polls++) result = net->test(receive, &done, &size);
+  CHECK(result == ncclInvalidUsage && !done);
+  close_pair(net, &pair);
+
+  /* A second communicator outlives the first. */
+  void* second;
+  OK(net_init(net, &second, logger));
+  OK(net_finalize(net, context));
+  whole_connection(net, second, 3);
+  OK(net_finalize(net, NULL));
+  OK(net_finalize(net, second));
+  OK(net_finalize(net, second)); /* one too many: some NCCLs do it after a failed init */
+#if V >= 11
+  void* listener = (void*)0x5a;
+  unsigned char handle[NCCL_NET_HANDLE_MAXSIZE];
+  CHECK(net->listen(second, 0, handle, &listener) == ncclInvalidArgument && listener == NULL);
+#endif
+  CHECK(strstr(log_text, "wraps multipath") != NULL);
+}
+
+static void reload(const char* path) {
+  void* library;
+  table* net = load(path, &library);
+  for (unsigned round = 0; round < 3; round++) {
+    void* context;
+    OK(net_init(net, &context, logger));
+    whole_connection(net, context, round);
+    OK(net_finalize(net, context));
+    CHECK(dlclose(library) == 0);
+    table* again = load(path, &library);
+    CHECK(again == net); /* linked nodelete */
+  }
+}
+
+static void after_fork(table* net) {
+  void* context;
+  OK(net_init(net, &context, logger));
+  struct pair pair;
+  open_pair(net, context, &pair);
+  for (int children = 0; children < 2; children++) {
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+      /* The second child ends without a word, as data loaders do. */
+      if (children == 0) {
+        OK(net_init(net, &context, logger));
+        whole_connection(net, context, 5);
+        OK(net_finalize(net, context));
+      }
+      _exit(0);
+    }
+    int status = -1;
+    CHECK(waitpid(child, &status, 0) == child);
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+  }
+  exchange(net, &pair, 6);
+  close_pair(net, &pair);
+  OK(net_finalize(net, context));
+}
+
+static table* shared;
+
+static void* one_rank(void* seed) {
+  void* context;
+  OK(net_init(shared, &context, logger));
+  for (unsigned round = 0; round < 5; round++) whole_connection(shared, context, (unsigned)(uintptr_t)seed + round);
+  OK(net_finalize(shared, context));
+  return NULL;
+}
+
+static void threads(table* net) {
+  shared = net;
+  pthread_t ranks[4];
+  for (uintptr_t i = 0; i < 4; i++) CHECK(pthread_create(&ranks[i], NULL, one_rank, (void*)(i * 100)) == 0);
+  for (int i = 0; i < 4; i++) CHECK(pthread_join(ranks[i], NULL) == 0);
+}
+
+/* Arguments that NCCL doesn't pass, and calls out of order. */
+static void arguments(table* net) {
+  int devices = 5;
+  CHECK(net->devices(&devices) == ncclInternalError && devices == 0);
+  void* context;
+  CHECK(net_init(net, &context, NULL) == ncclInternalError && context == NULL);
+  OK(net_init(net, &context, logger));
+  CHECK(net->devices(NULL) == ncclInvalidArgument);
+  CHECK(net->getProperties(0, NULL) == ncclInvalidArgument);
+  void* comm = (void*)0x5a;
+  CHECK(net_listen(net, context, 0, NULL, &comm) == ncclInvalidArgument && comm == NULL);
+  unsigned char handle[NCCL_NET_HANDLE_MAXSIZE] = {0};
+  CHECK(net_listen(net, context, 0, handle, NULL) == ncclInvalidArgument);
+  comm = (void*)0x5a;
+  CHECK(net_listen(net, context, 7, handle, &comm) == ncclInvalidArgument && comm == NULL);
+  comm = (void*)0x5a;
+  CHECK(net_connect(net, context, 0, NULL, &comm) == ncclInvalidArgument && comm == NULL);
+  comm = (void*)0x5a;
+  memset(handle, 0, sizeof(handle));
+  CHECK(net_connect(net, context, 0, handle, &comm) == ncclInvalidUsage && comm == NULL);
+  CHECK(net_accept(net, NULL, &comm) == ncclInvalidArgument);
+  int done = 3;
+  CHECK(net->test(NULL, &done, NULL) == ncclInvalidArgument && done == 0);
+  void* request = (void*)0x1;
+  char byte = 0;
+  CHECK(net_irecv(net, NULL, &byte, 1, 0, &request) == ncclInvalidArgument && request == NULL);
+  OK(net->closeSend(NULL));
+  OK(net->closeRecv(NULL));
+  OK(net->closeListen(NULL));
+  OK(net_finalize(net, context));
+}
+
+int main(int count, char** argument) {
+  CHECK(count == 3);
+  const char* scenario = argument[2];
+  alarm(60);
+  if (strcmp(scenario, "reload") == 0) {
+    reload(argument[1]);
+    return 0;
+  }
+  void* library;
+  table* net = load(argument[1], &library);
+  if (strcmp(scenario, "data") == 0) data(net);
+  else if (strcmp(scenario, "fork") == 0) after_fork(net);
+  else if (strcmp(scenario, "threads") == 0) threads(net);
+  else if (strcmp(scenario, "arguments") == 0) arguments(net);
+  else CHECK(!"a scenario of this name");
+  return 0;
+}
