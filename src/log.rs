@@ -37,7 +37,7 @@ impl Log for Sink {
         };
         let place = text(record.file().unwrap_or("srv6"));
         let line = text(&format!("NET/SRv6 : {}", record.args()));
-        logger.log(level, Subsystem::Net, &place, record.line().unwrap_or(0), &line);
+        logger.log(level, Subsystem::SetUp, &place, record.line().unwrap_or(0), &line);
     }
 
     fn flush(&self) {}

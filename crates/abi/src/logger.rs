@@ -3,8 +3,7 @@
 use std::ffi::{CStr, c_int, c_ulong};
 
 use crate::bindings::{
-    NCCL_ENV, NCCL_INIT, NCCL_LOG_INFO, NCCL_LOG_TRACE, NCCL_LOG_WARN, NCCL_NET, ncclDebugLogLevel,
-    ncclDebugLogger_t,
+    NCCL_INIT, NCCL_LOG_INFO, NCCL_LOG_TRACE, NCCL_LOG_WARN, NCCL_NET, ncclDebugLogLevel, ncclDebugLogger_t,
 };
 
 /// Severity of a line; which levels are shown is decided by `NCCL_DEBUG`.
@@ -25,8 +24,9 @@ pub enum Subsystem {
     Init,
     /// Connections.
     Net,
-    /// Settings.
-    Env,
+    /// Connections, and shown with `NCCL_DEBUG=INFO` alone: NCCL then shows `INIT` but not `NET`, and its own
+    /// transports log what they set up under both.
+    SetUp,
 }
 
 /// The function that NCCL passes to init.
@@ -60,15 +60,17 @@ impl Logger {
             Level::Info => NCCL_LOG_INFO,
             Level::Trace => NCCL_LOG_TRACE,
         };
-        let subsystem = c_ulong::from(match subsystem {
-            Subsystem::Init => NCCL_INIT,
-            Subsystem::Net => NCCL_NET,
-            Subsystem::Env => NCCL_ENV,
-        });
+        let flags = match (level, subsystem) {
+            // NCCL filters warnings by subsystem too; its own go out under all of them.
+            (NCCL_LOG_WARN, _) => c_ulong::MAX,
+            (_, Subsystem::Init) => c_ulong::from(NCCL_INIT),
+            (_, Subsystem::Net) => c_ulong::from(NCCL_NET),
+            (_, Subsystem::SetUp) => c_ulong::from(NCCL_INIT | NCCL_NET),
+        };
         let line = c_int::try_from(line).unwrap_or(c_int::MAX);
         // The text may hold a per cent sign; as an argument of "%s" it can't be taken for a directive.
         // SAFETY: `new`'s contract; the format asks for exactly the one string that follows.
-        unsafe { (self.0)(level, subsystem, place.as_ptr(), line, c"%s".as_ptr(), text.as_ptr()) }
+        unsafe { (self.0)(level, flags, place.as_ptr(), line, c"%s".as_ptr(), text.as_ptr()) }
     }
 
     /// What NCCL passed.
