@@ -1,0 +1,88 @@
+//! Up, down, and nothing left.
+
+use std::collections::HashSet;
+use std::os::unix::fs::MetadataExt;
+
+use srv6_lab::{Lab, Options};
+
+use crate::support::{eventually, example, ping};
+
+/// Network namespaces that some thread of some process is in.
+fn namespaces() -> HashSet<u64> {
+    let threads = std::fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| {
+        let name = entry.file_name();
+        name.to_str()?.parse::<u32>().ok()?;
+        std::fs::read_dir(entry.path().join("task")).ok()
+    });
+    threads
+        .flatten()
+        .flatten()
+        .filter_map(|task| std::fs::metadata(task.path().join("ns/net")).ok())
+        .map(|m| m.ino())
+        .collect()
+}
+
+fn of(lab: &Lab) -> HashSet<u64> {
+    lab.nodes().iter().map(|n| std::fs::metadata(n.namespace_path()).unwrap().ino()).collect()
+}
+
+#[test]
+fn up_down_up_leaves_nothing() {
+    let topology = example("4x4.json");
+    let lab = Lab::up(&topology, &Options::default()).unwrap();
+    let inside = of(&lab);
+    assert_eq!(inside.len(), 13, "every node has its own");
+    assert!(inside.is_subset(&namespaces()));
+    // A veth with one end out here: the kernel removes it when, and only when, the namespace is really gone.
+    let leaf = lab.node("leaf00").unwrap();
+    let out_here = format!("/proc/{}/ns/net", std::process::id());
+    leaf.sh(&format!("ip link add name in type veth peer name canary0 netns {out_here}")).unwrap();
+    assert!(
+        std::process::Command::new("ip").args(["link", "show", "canary0"]).output().unwrap().status.success()
+    );
+
+    drop(lab);
+    assert!(inside.is_disjoint(&namespaces()), "a thread is left in a namespace");
+    eventually("the namespace is gone", || {
+        !std::process::Command::new("ip").args(["link", "show", "canary0"]).output().unwrap().status.success()
+    });
+
+    let lab = Lab::up(&topology, &Options::default()).unwrap();
+    ping(lab.node("host00").unwrap(), "2001:db8:1003::2");
+    assert!(of(&lab).is_disjoint(&inside));
+}
+
+#[test]
+fn nodes_may_have_names_that_interfaces_cannot() {
+    let text = include_str!("../../../../examples/fabrics/3x3.json")
+        .replace("\"name\": \"spine01\"", "\"name\": \"spine01 of rack a\"");
+    let lab = Lab::up(&crate::support::topology(&text), &Options::default()).unwrap();
+    let odd = lab.node("spine01 of rack a").unwrap();
+    assert!(odd.sh("ip -br link show dev leaf00").unwrap().contains("UP"));
+    let host = lab.node("srv6-pytorch-0").unwrap();
+    host.sh("ip route replace fcbb:0:800:1::/64 encap seg6 mode encap.red segs fcbb:0:1004:1001:1005:fe06:: dev net1")
+        .unwrap();
+    ping(host, "fcbb:0:800:1::10");
+}
+
+#[test]
+fn commands_run_in_the_node_and_in_the_callers_directory() {
+    let lab = Lab::up(&example("3x3.json"), &Options::default()).unwrap();
+    let host = lab.node("srv6-pytorch-1").unwrap();
+    assert_eq!(host.sh("pwd").unwrap().trim(), std::env::current_dir().unwrap().to_str().unwrap());
+    let there = host.command("pwd").current_dir("/usr").output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&there.stdout).trim(), "/usr");
+    // sysfs is the node's own too: NCCL reads it.
+    assert!(host.sh("ls /sys/class/net").unwrap().split_whitespace().eq(["lo", "mgmt0", "net1"]));
+    let error = host.sh("echo out; echo err >&2; exit 3").unwrap_err().to_string();
+    assert!(error.ends_with("exit status: 3: out\nerr\n"), "{error}");
+    assert_eq!(host.run(|| 6 * 7), 42);
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| host.run(|| panic!("expected"))));
+    assert!(panicked.is_err());
+    assert_eq!(host.run(|| 6 * 7), 42, "the node's thread survives");
+    let error = lab.node("host99").unwrap_err().to_string();
+    assert!(
+        error.starts_with("no node \"host99\"; there are 10.") || error.contains("spine00 spine01"),
+        "{error}"
+    );
+}
