@@ -1,0 +1,135 @@
+//! The progress thread: sends, receives and tests, as NCCL's proxy progress thread does it.
+
+use std::fmt;
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::thread::JoinHandle;
+
+use crate::idle::Idle;
+use crate::{Abort, Error};
+
+/// What the thread runs: one pass over its comms per step.
+trait Work: Send {
+    /// Does what can be done now, without waiting.
+    fn step(&mut self) -> Progressed;
+}
+
+/// A state and what to do with it, until it is over.
+struct Job<S, F> {
+    state: Option<S>,
+    step: F,
+    abort: Abort,
+    reply: Sender<(S, Result<(), Error>)>,
+}
+
+impl<S: Send, F: FnMut(&mut S) -> Result<Progressed, Error> + Send> Work for Job<S, F> {
+    fn step(&mut self) -> Progressed {
+        let Some(state) = &mut self.state else { return Progressed::Over };
+        let result = match self.abort.check().and_then(|()| (self.step)(state)) {
+            Ok(Progressed::Over) => Ok(()),
+            Ok(progressed) => return progressed,
+            Err(error) => Err(error),
+        };
+        if let Some(state) = self.state.take() {
+            // The owner waits in `run`.
+            let _ = self.reply.send((state, result));
+        }
+        Progressed::Over
+    }
+}
+
+/// What a step did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Progressed {
+    /// Nothing could be done.
+    Idle,
+    /// Something was done.
+    Moved,
+    /// There is no more to do.
+    Over,
+}
+
+/// The thread and the way to it.
+pub(crate) struct Progress {
+    works: Option<Sender<Box<dyn Work>>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Progress {
+    pub(crate) fn start() -> Result<Self, Error> {
+        let (works, receiver) = channel();
+        let thread = std::thread::Builder::new()
+            .name(NAME.into())
+            .spawn(move || run(&receiver))
+            .map_err(|source| Error::Thread { name: NAME, source })?;
+        Ok(Self { works: Some(works), thread: Some(thread) })
+    }
+
+    /// Has the thread call `step` with `state` until it is over, and waits for it.
+    ///
+    /// When this returns, whatever the outcome, neither `step` nor `state` is used there any more: they may hold
+    /// pointers to what the caller borrows.
+    ///
+    /// # Errors
+    /// If the thread is gone, and the state with it. What `step` says, or the abort order, comes with the state.
+    pub(crate) fn run<S: Send + 'static>(
+        &self,
+        abort: &Abort,
+        state: S,
+        step: impl FnMut(&mut S) -> Result<Progressed, Error> + Send + 'static,
+    ) -> Result<(S, Result<(), Error>), Error> {
+        let (reply, answer) = channel();
+        let job = Job { state: Some(state), step, abort: abort.clone(), reply };
+        let gone = || Error::ThreadGone { name: NAME };
+        self.works.as_ref().ok_or_else(gone)?.send(Box::new(job)).map_err(|_| gone())?;
+        answer.recv().map_err(|_| gone())
+    }
+
+    /// Ends the thread.
+    pub(crate) fn stop(&mut self) {
+        self.works = None;
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            log::error!("the progress thread panicked");
+        }
+    }
+}
+
+impl fmt::Debug for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Progress")
+    }
+}
+
+const NAME: &str = "NCCL Progress";
+
+fn run(works: &Receiver<Box<dyn Work>>) {
+    let mut active: Vec<Box<dyn Work>> = Vec::new();
+    let mut waiting = Idle::default();
+    loop {
+        let work = if active.is_empty() {
+            match works.recv() {
+                Ok(work) => Some(work),
+                Err(_) => return,
+            }
+        } else {
+            match works.try_recv() {
+                Ok(work) => Some(work),
+                Err(TryRecvError::Empty) => None,
+                Err(TryRecvError::Disconnected) => return,
+            }
+        };
+        active.extend(work);
+        let mut idle = true;
+        active.retain_mut(|work| {
+            let progressed = work.step();
+            idle &= progressed == Progressed::Idle;
+            progressed != Progressed::Over
+        });
+        if !idle {
+            waiting.reset();
+        } else if !active.is_empty() {
+            waiting.wait();
+        }
+    }
+}
