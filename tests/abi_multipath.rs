@@ -1,5 +1,7 @@
 //! Every version's table, driven from C over the multipath transport on loopback.
 
+#![allow(clippy::unwrap_used, reason = "tests: a panic is the failure")]
+
 mod plugin;
 
 use plugin::{compile, plugin, succeed};

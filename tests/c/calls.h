@@ -32,7 +32,7 @@ typedef TYPE(ncclNet) table;
 /* All that was logged: "LEVEL text\n". */
 static char log_text[1 << 16];
 
-static void logger(ncclDebugLogLevel level, unsigned long flags, const char* where, int line, const char* fmt, ...) {
+static inline void logger(ncclDebugLogLevel level, unsigned long flags, const char* where, int line, const char* fmt, ...) {
   (void)flags, (void)where, (void)line;
   char text[4096];
   va_list arguments;

@@ -1,6 +1,6 @@
 //! Where the built plugin is, and C programs that load it.
 
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "tests: a panic is the failure")]
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "tests: a panic is the failure")]
 #![allow(dead_code, reason = "each test file uses a part")]
 
 use std::path::{Path, PathBuf};
