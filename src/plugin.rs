@@ -159,6 +159,12 @@ impl Plugin {
             inner.net.name().to_string_lossy(),
             if steering.is_some() { "connections are steered" } else { "connections go unsteered" },
         );
+        if inner.transport == Transport::Ib && steering.is_some() {
+            log::warn!(
+                "NCCL's IB moves data past the kernel, whose routes steer none of it; SRV6_TRANSPORT=socket or \
+                 multipath would be steered"
+            );
+        }
         let plugin = Self {
             inner,
             nccl: nccl_of(init),
@@ -241,11 +247,8 @@ impl Plugin {
     ) -> Result<*mut c_void, Error> {
         let now = Instant::now();
         let key = Key { buffer, fingerprint: handle::fingerprint(handle, self.inner.transport) };
-        let (attempt, abandoned) = {
-            let mut attempts = self.attempts.lock();
-            (attempts.take(key), attempts.sweep(now))
-        };
-        drop(abandoned);
+        let attempt = self.attempts.lock().take(key);
+        self.sweep(now);
         let mut attempt = match (attempt, &self.steering) {
             (Some(attempt), _) => attempt,
             (None, Some(steering)) => {
@@ -279,6 +282,15 @@ impl Plugin {
         }
         drop(paths);
         drop(held);
+        self.sweep(Instant::now());
+    }
+
+    /// Withdraws the paths of connects that NCCL has given up.
+    fn sweep(&self, now: Instant) {
+        let abandoned = self.attempts.lock().sweep(now);
+        if !abandoned.is_empty() {
+            log::info!("{} connect(s) given up; their paths are withdrawn", abandoned.len());
+        }
     }
 
     /// The trailer of the peer's listener, if it has one.

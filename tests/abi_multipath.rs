@@ -12,7 +12,7 @@ fn every_version(scenario: &str) {
         let program = compile(
             &["tests/c/multipath.c"],
             &format!("multipath_{scenario}_v{version}"),
-            &[&format!("-DV={version}")],
+            &["-rdynamic", &format!("-DV={version}")],
         );
         let settings = [("SRV6_TRANSPORT", "multipath"), ("SRV6_MODE", "off"), ("NCCL_SOCKET_IFNAME", "lo")];
         succeed(&program, &[so.to_str().unwrap(), scenario], &settings);
@@ -42,4 +42,9 @@ fn several_ranks_in_one_process() {
 #[test]
 fn bad_arguments_are_errors() {
     every_version("arguments");
+}
+
+#[test]
+fn the_data_path_allocates_nothing() {
+    every_version("quiet");
 }
