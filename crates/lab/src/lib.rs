@@ -32,4 +32,4 @@ pub use fault::Fault;
 pub use lab::Lab;
 pub use namespace::enter_user_namespace;
 pub use node::Node;
-pub use options::{Mbps, Options};
+pub use options::{Mbps, Options, RateError};

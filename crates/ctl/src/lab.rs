@@ -1,0 +1,304 @@
+//! `srv6ctl lab`: a fabric of network namespaces on this machine.
+
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::Context;
+use srv6_lab::keeper::{self, Directory, Request, Started, State, Stopped};
+use srv6_lab::{Fault, Lab, LinkState, Mbps, Options};
+
+use crate::table;
+
+/// A fabric of network namespaces with real kernel SRv6, on this machine
+///
+/// Any user may have one where user namespaces are allowed. Its nodes have no names below /run/netns: enter them
+/// with `srv6ctl lab exec NODE -- COMMAND`. One process holds the lab, and the lab ends with it.
+#[derive(Debug, clap::Args)]
+pub(crate) struct LabArgs {
+    /// Folder of the labs' state files [default: /run/srv6-lab for root, else srv6-lab in $XDG_RUNTIME_DIR, else
+    /// /tmp/srv6-lab-UID]
+    #[arg(long, global = true, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+    #[arg(long, global = true, hide = true, env = "XDG_RUNTIME_DIR")]
+    xdg_runtime_dir: Option<OsString>,
+    #[command(subcommand)]
+    command: LabCommand,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum LabCommand {
+    /// Build the fabric of a topology
+    Up(UpArgs),
+    /// Take it down, with every process that still runs inside
+    Down(Name),
+    /// Show which labs are up, and the nodes of one
+    Status(StatusArgs),
+    /// Run a command inside a node; its exit status is passed on
+    Exec(ExecArgs),
+    /// Show what each link carried, lost, and whether it works
+    Links(LinksArgs),
+    /// Let a node or a link die
+    Fail(FailArgs),
+    /// Bring a node or a link back, or everything
+    Heal(HealArgs),
+    /// Change the rate of a link, or of all links of a node
+    Rate(RateArgs),
+    #[command(hide = true)]
+    Keep,
+}
+
+#[derive(Debug, clap::Args)]
+struct Name {
+    /// Name of the lab
+    #[arg(long, default_value = "lab")]
+    name: String,
+}
+
+#[derive(Debug, clap::Args)]
+struct UpArgs {
+    #[command(flatten)]
+    name: Name,
+    /// Topology: a JSON file, several separated by commas, or a folder with hosts.json, fabric-node.json and
+    /// fabric-graph.json
+    #[arg(long, value_name = "FILE")]
+    topology: PathBuf,
+    /// Rate of each link between switches, in Mbit/s [default: not shaped]
+    #[arg(long, value_name = "MBPS")]
+    rate_fabric: Option<Mbps>,
+    /// Rate of each link between a switch and a host, in Mbit/s [default: not shaped]
+    #[arg(long, value_name = "MBPS")]
+    rate_host: Option<Mbps>,
+    /// MTU of each link in bytes [default: 1500]
+    #[arg(long, value_name = "BYTES")]
+    mtu: Option<u32>,
+    /// Collection of edges that come without a collection name
+    #[arg(long, value_name = "NAME", default_value = "fabric_graph")]
+    graph: String,
+    /// Collection of hosts that come without a collection name
+    #[arg(long, value_name = "NAME", default_value = "hosts")]
+    hosts: String,
+}
+
+#[derive(Debug, clap::Args)]
+struct StatusArgs {
+    /// Name of the lab whose nodes are shown [default: the only one]
+    #[arg(long)]
+    name: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+struct ExecArgs {
+    #[command(flatten)]
+    name: Name,
+    /// Node, such as host00, spine01 or mgmt
+    node: String,
+    /// Command and its arguments
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
+}
+
+#[derive(Debug, clap::Args)]
+struct LinksArgs {
+    #[command(flatten)]
+    name: Name,
+    /// Print a JSON array
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct FailArgs {
+    #[command(flatten)]
+    name: Name,
+    /// Node (spine01), or link (leaf00-spine01, either way round)
+    target: String,
+    /// Take the carrier away too; without this, packets vanish and both ends see the link up
+    #[arg(long)]
+    down: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct HealArgs {
+    #[command(flatten)]
+    name: Name,
+    /// Node or link [default: all]
+    target: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+struct RateArgs {
+    #[command(flatten)]
+    name: Name,
+    /// Node or link
+    target: String,
+    /// Mbit/s, or "none" for as fast as it goes
+    #[arg(value_name = "MBPS", value_parser = rate)]
+    rate: Rate,
+}
+
+/// A rate or none: clap takes a bare `Option` for an argument that may be left out.
+#[derive(Debug, Clone, Copy)]
+struct Rate(Option<Mbps>);
+
+fn rate(text: &str) -> Result<Rate, String> {
+    match text {
+        "none" => Ok(Rate(None)),
+        _ => text.parse().map(|rate| Rate(Some(rate))).map_err(|e: srv6_lab::RateError| e.to_string()),
+    }
+}
+
+/// Must be called while the process has one thread: labs may be in a user namespace of their own.
+pub(crate) fn run(args: LabArgs) -> anyhow::Result<()> {
+    // The keeper gets everything from the command that started it.
+    if matches!(args.command, LabCommand::Keep) {
+        match keeper::keep()? {}
+    }
+    let directory = match args.state_dir {
+        Some(path) => Directory::at(std::path::absolute(path)?)?,
+        None => {
+            // Set and empty means not set (XDG Base Directory Specification).
+            let runtime = args.xdg_runtime_dir.filter(|d| !d.is_empty()).map(PathBuf::from);
+            Directory::of_user(runtime.as_deref())?
+        }
+    };
+    match args.command {
+        LabCommand::Up(up) => bring_up(&directory, up),
+        LabCommand::Down(Name { name }) => {
+            match keeper::stop(&directory, &name).with_context(|| format!("taking lab {name:?} down"))? {
+                Stopped::Now { processes: 0 } => println!("lab {name} is down"),
+                Stopped::Now { processes } => {
+                    println!("lab {name} is down; processes that ran inside and were ended: {processes}");
+                }
+                Stopped::Already => println!("lab {name} was not up"),
+            }
+            Ok(())
+        }
+        LabCommand::Status(status) => show_status(&directory, status),
+        LabCommand::Exec(exec) => {
+            state(&directory, &exec.name.name)?.enter(&exec.node)?;
+            let [program, arguments @ ..] = exec.command.as_slice() else {
+                anyhow::bail!("no command given")
+            };
+            let error = Command::new(program).args(arguments).exec();
+            Err(error).with_context(|| format!("running {} in {}", program.display(), exec.node))
+        }
+        LabCommand::Links(links) => show_links(&directory, &links),
+        LabCommand::Fail(fail) => {
+            let fault = if fail.down { Fault::LinkDown } else { Fault::Silent };
+            Ok(lab(&directory, &fail.name)?.fail(&fail.target, fault)?)
+        }
+        LabCommand::Heal(heal) => {
+            let lab = lab(&directory, &heal.name)?;
+            match &heal.target {
+                Some(target) => lab.heal(target)?,
+                None => lab.heal_all()?,
+            }
+            Ok(())
+        }
+        LabCommand::Rate(rate) => Ok(lab(&directory, &rate.name)?.rate(&rate.target, rate.rate.0)?),
+        // Answered above, before a state directory was needed.
+        LabCommand::Keep => Ok(()),
+    }
+}
+
+fn bring_up(directory: &Directory, up: UpArgs) -> anyhow::Result<()> {
+    let name = up.name.name;
+    let (documents, _) =
+        srv6_paths::read_topology(&up.topology, &up.graph, &up.hosts).context("reading the topology")?;
+    let options =
+        Options { rate_fabric: up.rate_fabric, rate_host: up.rate_host, mtu: up.mtu, ..Options::default() };
+    let source = up.topology.display().to_string();
+    let request = Request::new(&name, &source, &documents, &up.graph, options)?;
+
+    let mut command = Command::new(std::env::current_exe().context("finding srv6ctl itself")?);
+    command.args(["lab", "keep"]);
+    let started =
+        keeper::start(directory, &request, command).with_context(|| format!("bringing lab {name:?} up"))?;
+    match started {
+        Started::Now => {
+            println!("lab {name} is up; enter it with: srv6ctl lab exec --name {name} NODE -- COMMAND")
+        }
+        Started::Already => println!("lab {name} is up already"),
+    }
+    Ok(())
+}
+
+fn show_status(directory: &Directory, status: StatusArgs) -> anyhow::Result<()> {
+    let states = match &status.name {
+        Some(name) => vec![state(directory, name)?],
+        None => directory.states()?,
+    };
+    if states.is_empty() {
+        println!("no lab is up");
+        return Ok(());
+    }
+    let mut labs = table::new(&["LAB", "KEEPER", "NODES", "TOPOLOGY"]);
+    for state in &states {
+        let (request, nodes) = (state.request(), state.threads().len());
+        labs.add_row([request.name(), &state.pid().to_string(), &nodes.to_string(), request.source()]);
+    }
+    println!("{labs}");
+    // With several labs there may be several user namespaces, and a process can enter only one.
+    if let [state] = states.as_slice() {
+        println!("\n{}", nodes(state)?);
+    }
+    Ok(())
+}
+
+/// A table of a lab's nodes.
+fn nodes(state: &State) -> anyhow::Result<comfy_table::Table> {
+    let lab = state.lab()?;
+    let links = lab.links()?;
+    let mut nodes = table::new(&["NODE", "THREAD", "MANAGEMENT", "LINKS UP", "SILENT", "DOWN"]);
+    for node in lab.nodes() {
+        let count = |wanted: LinkState| {
+            links.iter().filter(|l| l.from == node.name() && l.state == wanted).count().to_string()
+        };
+        nodes.add_row([
+            node.name().to_owned(),
+            node.thread_id().to_string(),
+            lab.management_address(node.name()).map_or("-".to_owned(), |a| a.to_string()),
+            count(LinkState::Up),
+            count(LinkState::Silent),
+            count(LinkState::Down),
+        ]);
+    }
+    Ok(nodes)
+}
+
+fn show_links(directory: &Directory, args: &LinksArgs) -> anyhow::Result<()> {
+    let links = lab(directory, &args.name)?.links()?;
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&links)?);
+        return Ok(());
+    }
+    let mut shown = table::new(&["FROM", "TO", "INTERFACE", "BYTES", "PACKETS", "DROPPED", "STATE"]);
+    for link in links {
+        let state = match link.state {
+            LinkState::Up => "up",
+            LinkState::Silent => "silent",
+            LinkState::Down => "down",
+        };
+        shown.add_row([
+            link.from,
+            link.to,
+            link.interface,
+            link.bytes.to_string(),
+            link.packets.to_string(),
+            link.dropped.to_string(),
+            state.to_owned(),
+        ]);
+    }
+    println!("{shown}");
+    Ok(())
+}
+
+fn state(directory: &Directory, name: &str) -> anyhow::Result<State> {
+    Ok(directory.state(name)?.ok_or_else(|| srv6_lab::Error::NotUp { name: name.to_owned() })?)
+}
+
+fn lab(directory: &Directory, name: &Name) -> anyhow::Result<Lab> {
+    state(directory, &name.name)?.lab().with_context(|| format!("joining lab {:?}", name.name))
+}
