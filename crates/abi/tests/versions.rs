@@ -191,9 +191,13 @@ fn the_logger_gets_our_text_as_text() {
     let loaded = Loaded::full(Version::V6, "logger");
     loaded.logger.log(Level::Warn, Subsystem::Net, c"here.rs", 7, c"100 %s of %n");
     let fake = loaded.fake();
-    assert_eq!((fake.level, fake.flags), (2, 0x10));
+    assert_eq!((fake.level, fake.flags), (2, -1), "a warning of all subsystems");
     // SAFETY: fake_logger terminates it.
     assert_eq!(unsafe { std::ffi::CStr::from_ptr(fake.text.as_ptr()) }, c"100 %s of %n");
+    for (subsystem, flags) in [(Subsystem::Init, 0x1), (Subsystem::Net, 0x10), (Subsystem::SetUp, 0x11)] {
+        loaded.logger.log(Level::Info, subsystem, c"here.rs", 7, c"text");
+        assert_eq!((loaded.fake().level, loaded.fake().flags), (3, flags));
+    }
 }
 
 #[test]
