@@ -155,4 +155,19 @@ mod tests {
     fn nothing_to_do_starts_no_process() {
         run_lines(&[]).unwrap();
     }
+
+    #[test]
+    fn a_missing_tool_is_named_with_the_package_to_install() {
+        let node = crate::Node::create("test").unwrap();
+        let error = node.run(|| {
+            for directory in DIRECTORIES {
+                // In the node's own mounts only.
+                rustix::mount::mount("none", directory, "tmpfs", rustix::mount::MountFlags::empty(), None)
+                    .unwrap();
+            }
+            run("test", Tool::Tc, &["qdisc show".to_owned()]).unwrap_err()
+        });
+        let text = error.to_string();
+        assert!(text.starts_with("test: can't run tc: install iproute2"), "{text}");
+    }
 }

@@ -87,4 +87,18 @@ mod tests {
         assert_eq!(masks, ["00000002", "00000004", "00000008", "00000002"]);
         assert_eq!(mask(0, &[0, 37]).as_deref(), Some("00000020,00000000"));
     }
+
+    /// On kernels without a mask for new interfaces. Root's write is read back; a user namespace's root may not
+    /// write, and is told so instead of failing.
+    #[test]
+    fn interfaces_there_are_get_the_mask_where_that_is_allowed() {
+        let node = crate::Node::create("test").unwrap();
+        node.sh("ip link add name left type veth peer name right").unwrap();
+        let steered =
+            node.run(|| steer("test", "00000001", &["left".to_owned(), "right".to_owned()])).unwrap();
+        let shown = node.sh("cat /sys/class/net/right/queues/rx-0/rps_cpus").unwrap();
+        let set = shown.trim().trim_start_matches('0') == "1";
+        assert_eq!(set, steered, "{shown}");
+        assert!(node.run(|| steer("test", "00000001", &["nosuch".to_owned()])).is_err());
+    }
 }
