@@ -305,17 +305,25 @@ impl Plugin {
     }
 
     fn way(&self, dev: i32, handle: &Bytes) -> Result<Way, Error> {
-        let peer = match self.same_transport(handle)? {
-            Some(trailer) => trailer.address,
-            // NCCL's IB puts its set-up listener there, which is not where data goes.
-            None if self.inner.transport == Transport::Socket => handle::socket_address(handle),
-            None => None,
-        };
         let unknown = |reason: String| Ok(Way::Unknown(reason));
-        let Some(dst) = peer else {
-            return unknown(
-                "the peer's handle has no data address (does it run with nccl-net-srv6?)".to_owned(),
-            );
+        let dst = match self.same_transport(handle)? {
+            Some(Trailer { address: Some(address), .. }) => address,
+            Some(_) => {
+                return unknown(
+                    "the peer's net device has no network interface, so it has no address".to_owned(),
+                );
+            }
+            // NCCL's IB puts its set-up listener there, which is not where data goes.
+            None => match handle::socket_address(handle) {
+                Some(address) if self.inner.transport == Transport::Socket => address,
+                _ => {
+                    return unknown(
+                        "the peer's handle has no data address: it doesn't run with nccl-net-srv6, or its transport \
+                         uses the whole handle itself"
+                            .to_owned(),
+                    );
+                }
+            },
         };
         let addresses = match Addresses::read() {
             Ok(addresses) => addresses,

@@ -8,10 +8,14 @@
 //! Any process of the network namespace can bind such a name and so keep a route alive or hold the lock for a
 //! while; it can't change or remove a route.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::linux::net::SocketAddrExt;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -22,8 +26,38 @@ use crate::{RouteError, RouteKey};
 const LOCK: &str = "srv6/lock";
 const HOLD: &str = "srv6/hold/";
 
-/// Sockets of all references of this process, by number.
-static HELD: Mutex<Option<HashMap<u64, UnixDatagram>>> = Mutex::new(None);
+/// The references of one process. A forked child has its own: the parent's lock may be held for ever in it.
+struct Process {
+    id: OnceLock<u32>,
+    held: Mutex<Option<Held>>,
+    child: OnceLock<Box<Process>>,
+}
+
+#[derive(Default)]
+struct Held {
+    /// Sockets of all references, by number; each with its inode.
+    sockets: HashMap<u64, (OwnedFd, u64)>,
+    /// Inodes of sockets that were closed here but may live on for a moment in a child between fork and exec:
+    /// `popen` at the wrong moment must not keep a route.
+    closed: HashSet<u64>,
+}
+
+static FIRST: Process = Process::new();
+
+impl Process {
+    const fn new() -> Self {
+        Self { id: OnceLock::new(), held: Mutex::new(None), child: OnceLock::new() }
+    }
+
+    fn current() -> &'static Self {
+        let id = std::process::id();
+        let mut process = &FIRST;
+        while *process.id.get_or_init(|| id) != id {
+            process = process.child.get_or_init(|| Box::new(Self::new()));
+        }
+        process
+    }
+}
 
 /// Numbers references of this process.
 static NEXT: AtomicU64 = AtomicU64::new(0);
@@ -46,8 +80,11 @@ pub struct Hold {
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        if let Some(held) = HELD.lock().as_mut() {
-            held.remove(&self.number);
+        if let Some(held) = Process::current().held.lock().as_mut()
+            && let Some((socket, inode)) = held.sockets.remove(&self.number)
+        {
+            held.closed.insert(inode);
+            drop(socket);
         }
     }
 }
@@ -86,7 +123,11 @@ impl Holders {
             let name = format!("{}{}.{number}.{attempt}", prefix(key), std::process::id());
             match bind(&name) {
                 Ok(socket) => {
-                    HELD.lock().get_or_insert_default().insert(number, socket);
+                    let file = File::from(OwnedFd::from(socket));
+                    let inode =
+                        file.metadata().map_err(|source| kernel("look at a reference", source))?.ino();
+                    let mut held = Process::current().held.lock();
+                    held.get_or_insert_default().sockets.insert(number, (file.into(), inode));
                     return Ok(Hold { number });
                 }
                 Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
@@ -104,11 +145,20 @@ impl Holders {
         let path = "/proc/thread-self/net/unix";
         let list = std::fs::read_to_string(path).map_err(|source| kernel("read /proc/net/unix", source))?;
         let mut counts = HashMap::new();
-        for name in list.lines().filter_map(|line| line.rsplit_once('@')).map(|(_, name)| name) {
-            if let Some((route, _)) = name.strip_prefix(HOLD).and_then(|n| n.rsplit_once('/')) {
+        let mut held = Process::current().held.lock();
+        let closed = &mut held.get_or_insert_default().closed;
+        let mut seen = HashSet::new();
+        for line in list.lines() {
+            let Some((fields, name)) = line.rsplit_once('@') else { continue };
+            let Some((route, _)) = name.strip_prefix(HOLD).and_then(|n| n.rsplit_once('/')) else { continue };
+            let inode = fields.split_whitespace().next_back().and_then(|i| i.parse().ok()).unwrap_or(0);
+            if closed.contains(&inode) {
+                seen.insert(inode);
+            } else {
                 *counts.entry(route.to_owned()).or_default() += 1;
             }
         }
+        *closed = seen;
         Ok(HoldCounts(counts))
     }
 }
@@ -127,9 +177,14 @@ impl HoldCounts {
 /// Closes the copies of all reference sockets that a forked child inherited, so that the parent's references
 /// end with the parent. For a `pthread_atfork` child handler: takes no lock that could be held.
 pub fn forget_holds_after_fork() {
+    // The process that forked is the last one before this: nobody else has set its number yet.
+    let mut process = &FIRST;
+    while let Some(child) = process.child.get() {
+        process = child;
+    }
     // Were the map being changed at the moment of the fork, the child keeps its copies until it ends: the
     // routes then stay longer than they must, which harms nobody.
-    if let Some(mut held) = HELD.try_lock() {
+    if let Some(mut held) = process.held.try_lock() {
         *held = None;
     }
 }
