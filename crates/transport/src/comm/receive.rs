@@ -141,14 +141,14 @@ impl RecvComm {
 
     /// The error if no subflow can bring what the oldest request waits for.
     ///
-    /// One that has ended brings nothing, and one that is parked at a later message has brought all
-    /// it has of the earlier ones. A sender that closes after its last message ends its subflows at
+    /// One that has ended brings nothing, and one that is stuck at a later message has brought all it
+    /// has of the earlier ones. A sender that closes after its last message ends its subflows at
     /// different times, so the first end alone is no error.
     fn stranded(&self) -> Option<Error> {
         let message = self.queue.waiting()?;
         let mut last = None;
         for lane in &self.lanes {
-            if !lane.ended && !lane.incoming.is_waiting() {
+            if !lane.ended && !lane.incoming.is_stuck(&self.queue) {
                 return None;
             }
             if last.is_none() || lane.ended {

@@ -88,6 +88,12 @@ impl World {
                 }
             }
         }
+        // While a receive waits, some subflow can bring what it waits for.
+        let mut subflows = self.subflows.iter();
+        assert!(
+            self.receive.waiting().is_none()
+                || subflows.any(|subflow| !subflow.incoming.is_stuck(&self.receive))
+        );
     }
 
     fn post_send(&mut self, len: usize) {

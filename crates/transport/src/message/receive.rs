@@ -155,9 +155,10 @@ impl Incoming {
         Ok(self.parked.is_some())
     }
 
-    /// Says whether the stream was at a chunk without a receive when it was last looked at.
-    pub(crate) fn is_waiting(&self) -> bool {
-        self.parked.is_some()
+    /// Says whether the stream brings nothing before another receive is posted.
+    pub(crate) fn is_stuck(&self, queue: &ReceiveQueue) -> bool {
+        // The receive may have been posted since the stream was parked.
+        self.parked.is_some_and(|chunk| chunk.message >= queue.requests.posted())
     }
 
     /// Says whether the stream may end here: after a whole chunk.

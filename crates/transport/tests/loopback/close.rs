@@ -65,7 +65,7 @@ fn a_receive_outstanding_when_the_sender_closes_fails() {
 fn a_sender_that_closes_in_the_middle_of_a_message_is_noticed() {
     for paths in [1, 3, 8] {
         let Pair { mut send, mut receive } = Pair::new(V6, paths);
-        let mut from = pattern(1, 64 << 20);
+        let mut from = vec![1; 64 << 20];
         let mut to = vec![0; 64 << 20];
         let request = post(receive.post(raw(&mut to)));
         let sent = post(send.post(raw(&mut from)));
@@ -81,7 +81,7 @@ fn a_sender_that_closes_in_the_middle_of_a_message_is_noticed() {
 fn a_receiver_that_closes_in_the_middle_of_a_message_is_noticed() {
     for paths in [1, 3, 8] {
         let Pair { mut send, mut receive } = Pair::new(V4, paths);
-        let mut from = pattern(1, 64 << 20);
+        let mut from = vec![1; 64 << 20];
         let mut to = vec![0; 64 << 20];
         let sent = post(send.post(raw(&mut from)));
         let request = post(receive.post(raw(&mut to)));
@@ -109,7 +109,7 @@ fn the_receiver_is_told_of_a_message_that_does_not_fit() {
         }
         assert!(to.iter().all(|byte| *byte == 0xee), "not written");
         // A sender that is told nothing learns it from the close.
-        let mut more = pattern(2, 64 << 20);
+        let mut more = vec![2; 64 << 20];
         let sent = post(pair.send.post(raw(&mut more)));
         drop(pair.receive);
         let error = settle(|| pair.send.test(sent)).unwrap_err();

@@ -159,6 +159,45 @@ fn ends_may_live_in_different_threads() {
 }
 
 #[test]
+fn a_long_stream_with_a_window_of_requests() {
+    const WINDOW: usize = 8;
+    for (address, paths) in [(V4, 1), (V6, 3), (V4, 8)] {
+        let Pair { mut send, mut receive } = Pair::new(address, paths);
+        let len = |n: usize| [600_000, 8, 65_537, 0, 200_000][n % 5];
+        let sender = std::thread::spawn(move || {
+            let mut window = VecDeque::new();
+            for n in 0..400_usize {
+                let mut message = vec![n.to_le_bytes()[0]; len(n)];
+                let request = post(send.post(raw(&mut message)));
+                window.push_back((request, message));
+                if window.len() == WINDOW {
+                    let (request, _memory) = window.pop_front().unwrap();
+                    settle(|| send.test(request)).unwrap();
+                }
+            }
+            for (request, _memory) in window {
+                settle(|| send.test(request)).unwrap();
+            }
+        });
+        let mut memory = vec![vec![0; 600_000]; WINDOW];
+        let mut window = VecDeque::new();
+        for n in 0..400 + WINDOW {
+            if n >= WINDOW {
+                let request = window.pop_front().unwrap();
+                let n = n - WINDOW;
+                assert_eq!(settle(|| receive.test(request)).unwrap(), len(n));
+                let bytes = &memory[n % WINDOW][..len(n)];
+                assert!(bytes.iter().all(|byte| *byte == n.to_le_bytes()[0]), "{n}");
+            }
+            if n < 400 {
+                window.push_back(post(receive.post(raw(&mut memory[n % WINDOW]))));
+            }
+        }
+        sender.join().unwrap();
+    }
+}
+
+#[test]
 fn every_subflow_takes_part_and_is_accounted_for() {
     let mut pair = Pair::new(V4, 4);
     let message = pattern(3, 32 << 20);
