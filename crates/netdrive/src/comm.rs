@@ -3,6 +3,7 @@
 use std::ffi::c_int;
 use std::ptr::NonNull;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 
 use nccl_net_abi::{MemoryKind, Net};
@@ -73,29 +74,47 @@ impl Drop for Listener {
 
 /// A connect or accept that the service thread is polling.
 ///
-/// Dropped before it is done, the comm is closed as soon as it comes.
+/// Dropped before it is done, it is abandoned; a comm that came meanwhile is closed.
 #[derive(Debug)]
 pub struct Pending<C> {
     inner: Arc<Inner>,
-    answer: Receiver<Result<Token, Error>>,
+    answer: Option<Receiver<Result<Token, Error>>>,
+    wanted: Arc<AtomicBool>,
     wrap: fn(Arc<Inner>, Token) -> C,
 }
 
 impl<C> Pending<C> {
     fn start(inner: Arc<Inner>, what: Attempting, wrap: fn(Arc<Inner>, Token) -> C) -> Result<Self, Error> {
         let (reply, answer) = channel();
-        let timeout = inner.options.connect_timeout;
-        inner.service.poll(Attempt::new(what, timeout, inner.options.abort.clone(), reply))?;
-        Ok(Self { inner, answer, wrap })
+        let wanted = Arc::new(AtomicBool::new(true));
+        let (timeout, abort) = (inner.options.connect_timeout, inner.options.abort.clone());
+        inner.service.poll(Attempt::new(what, timeout, abort, Arc::clone(&wanted), reply))?;
+        Ok(Self { inner, answer: Some(answer), wanted, wrap })
     }
 
     /// Waits until it is done.
     ///
     /// # Errors
     /// If the net fails, the time is over or the driver's [`Abort`](crate::Abort) was ordered.
-    pub fn wait(self) -> Result<C, Error> {
-        let raw = self.answer.recv().map_err(|_| Error::ThreadGone { name: "NCCL Service" })??;
-        Ok((self.wrap)(self.inner, raw))
+    pub fn wait(mut self) -> Result<C, Error> {
+        let gone = Error::ThreadGone { name: "NCCL Service" };
+        let Some(answer) = self.answer.take() else { return Err(gone) };
+        let raw = answer.recv().map_err(|_| gone)??;
+        Ok((self.wrap)(Arc::clone(&self.inner), raw))
+    }
+}
+
+impl<C> Drop for Pending<C> {
+    fn drop(&mut self) {
+        let Some(answer) = self.answer.take() else { return };
+        self.wanted.store(false, Ordering::Release);
+        // When the thread comes to this, a call that was under way has ended, and no other follows.
+        let passed = self.inner.service.call(|_| Ok(()));
+        if passed.is_ok()
+            && let Ok(Ok(raw)) = answer.try_recv()
+        {
+            drop((self.wrap)(Arc::clone(&self.inner), raw));
+        }
     }
 }
 

@@ -131,6 +131,28 @@ fn a_connect_that_never_ends_is_given_up() {
 }
 
 #[test]
+fn what_nobody_waits_for_is_closed() {
+    let path = strict::plugin(&[12], &[]);
+    let driver = load(path);
+    for patience in [0, 1, 20] {
+        let listener = driver.listen(0).unwrap();
+        let connect = driver.connect(0, listener.handle()).unwrap();
+        let accept = listener.accept().unwrap();
+        // Given up before, around and after the time when it's done.
+        std::thread::sleep(Duration::from_millis(patience));
+        drop(connect);
+        drop(accept);
+    }
+    let never =
+        Driver::load(&source(strict::plugin(&[12], &["NEVER=1"])), &DriverOptions::default()).unwrap();
+    let listener = never.listen(0).unwrap();
+    drop(never.connect(0, listener.handle()).unwrap());
+    drop(listener.accept().unwrap());
+    // The net ends the process if finalize finds a comm or a listener open.
+    drop((driver, never));
+}
+
+#[test]
 fn an_abort_ends_what_is_pending() {
     let options = DriverOptions::default();
     let driver = Driver::load(&source(strict::plugin(&[12], &[])), &options).unwrap();

@@ -2,6 +2,8 @@
 
 use std::ffi::c_int;
 use std::ptr::null_mut;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
@@ -22,6 +24,8 @@ pub(crate) struct Attempt {
     began: Instant,
     timeout: Duration,
     abort: Abort,
+    /// False once nobody waits any longer.
+    wanted: Arc<AtomicBool>,
     reply: Sender<Result<Token, Error>>,
 }
 
@@ -50,14 +54,19 @@ impl Attempt {
         what: Attempting,
         timeout: Duration,
         abort: Abort,
+        wanted: Arc<AtomicBool>,
         reply: Sender<Result<Token, Error>>,
     ) -> Self {
         let device = DeviceSlot(null_mut());
-        Self { what, step: Step::First, device, began: Instant::now(), timeout, abort, reply }
+        Self { what, step: Step::First, device, began: Instant::now(), timeout, abort, wanted, reply }
     }
 
     /// Calls the net once. Gives the attempt back if it isn't done.
     pub(crate) fn poll(mut self: Box<Self>, desk: &mut Desk) -> Option<Box<Self>> {
+        if !self.wanted.load(Ordering::Acquire) {
+            self.abandon(desk);
+            return None;
+        }
         let call = self.what.call();
         let result = match self.call(desk) {
             Ok(None) => {
@@ -75,25 +84,17 @@ impl Attempt {
             Err(error) => Err(error),
         };
         let Self { what, reply, .. } = *self;
-        let connects = matches!(what, Attempting::Connect(..));
         let closed = what.finish(desk);
-        let result = result.and_then(|comm| closed.map(|()| comm));
-        if let Err(unwanted) = reply.send(result)
-            && let Ok(comm) = unwanted.0
-        {
-            // Nobody waits any longer.
-            let closed = if connects {
-                // SAFETY: C1: from this net's connect, given to nobody.
-                unsafe { desk.table.net.close_send(comm.get()) }
-            } else {
-                // SAFETY: C1: from this net's accept, given to nobody.
-                unsafe { desk.table.net.close_recv(comm.get()) }
-            };
-            if let Err(code) = closed {
-                log::warn!("closing a comm that nobody waited for failed: {code}");
-            }
-        }
+        // Who waits takes the answer, or fetches it when it gives up: `Pending` sees to that.
+        let _ = reply.send(result.and_then(|comm| closed.map(|()| comm)));
         None
+    }
+
+    /// Gives up. NCCL leaks the listener of an accept that never came; a process that goes on should not.
+    pub(crate) fn abandon(self, desk: &mut Desk) {
+        if let Err(error) = self.what.finish(desk) {
+            log::warn!("{error}");
+        }
     }
 
     fn call(&mut self, desk: &Desk) -> Result<Option<Token>, Error> {

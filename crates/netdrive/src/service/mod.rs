@@ -62,7 +62,7 @@ impl Service {
         self.send(Command::Poll(Box::new(attempt)))
     }
 
-    /// Ends the thread; attempts still pending are abandoned, as NCCL does at abort.
+    /// Ends the thread; attempts still pending are abandoned.
     pub(crate) fn stop(&mut self) {
         self.commands = None;
         if let Some(thread) = self.thread.take()
@@ -99,7 +99,10 @@ fn serve(commands: &Receiver<Command>, desk: &mut Desk) {
             match commands.try_recv() {
                 Ok(command) => Some(command),
                 Err(TryRecvError::Empty) => None,
-                Err(TryRecvError::Disconnected) => return,
+                Err(TryRecvError::Disconnected) => {
+                    pending.into_iter().for_each(|attempt| attempt.abandon(desk));
+                    return;
+                }
             }
         };
         let before = pending.len();

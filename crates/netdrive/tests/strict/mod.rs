@@ -29,7 +29,7 @@ pub(crate) fn plugin(versions: &[u8], macros: &[&str]) -> PathBuf {
             .arg(package.join("../../nccl-headers"))
             .arg(format!("-DV={version}"))
             .args(macros.iter().map(|text| format!("-D{text}")))
-            .arg(package.join("tests/c/strict.c"))
+            .arg(package.join("../netdrive/tests/c/strict.c"))
             .arg("-o")
             .arg(&object));
         objects.push(object);
