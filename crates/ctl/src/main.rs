@@ -1,8 +1,11 @@
 //! srv6ctl: lab, path server, benchmarks and routes, one file per subcommand.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line program prints")]
 
+mod bench;
+mod config;
 mod demo;
 mod gc;
+mod lab;
 mod routes;
 mod serve;
 mod table;
@@ -21,8 +24,10 @@ struct Cli {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
+    Bench(bench::BenchArgs),
     Demo(demo::DemoArgs),
     Gc(gc::GcArgs),
+    Lab(lab::LabArgs),
     Routes(routes::RoutesArgs),
     Serve(serve::ServeArgs),
 }
@@ -30,8 +35,10 @@ enum Command {
 fn main() -> ExitCode {
     env_logger::Builder::from_env(env_logger::Env::new().filter_or("SRV6_LOG", "warn")).init();
     let result = match Cli::parse().command {
+        Command::Bench(args) => bench::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Gc(args) => gc::run(&args),
+        Command::Lab(args) => lab::run(args),
         Command::Routes(args) => routes::run(&args),
         Command::Serve(args) => serve::run(args),
     };
