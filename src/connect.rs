@@ -19,6 +19,9 @@ use crate::error::Error;
 pub(crate) trait Steering: Send + Sync {
     /// Asks for a path for `flow`. The path stays as long as what is returned lives.
     fn request(&self, flow: Flow) -> Box<dyn Held>;
+
+    /// Waits until everything given back so far is out of the kernel, at most for `patience`.
+    fn settle(&self, patience: Duration);
 }
 
 /// A flow's reference to its path. Dropping gives it back.
@@ -207,6 +210,8 @@ mod tests {
             scene.held += 1;
             Box::new(Prop(Arc::clone(&self.0)))
         }
+
+        fn settle(&self, _patience: Duration) {}
     }
 
     impl Held for Prop {

@@ -12,11 +12,11 @@ mod device;
 mod error;
 #[allow(unsafe_code, reason = "the C boundary")]
 mod ffi;
-#[allow(unsafe_code, reason = "pthread_atfork")]
-mod fork;
 mod handle;
 #[allow(unsafe_code, reason = "calls the inner transport's finalize")]
 mod inner;
+#[allow(unsafe_code, reason = "pthread_atfork and atexit")]
+mod lifetime;
 mod log;
 #[allow(unsafe_code, reason = "a net whose comms are raw pointers")]
 mod multipath;

@@ -28,6 +28,10 @@ const INFINIBAND: &str = "/sys/class/infiniband";
 /// Longer than the steering's own deadline, so that its reason is what the user sees.
 const GUARD: Duration = Duration::from_secs(1);
 
+/// How long the end of the last communicator, or of the process, waits for routes to be withdrawn. It takes
+/// under a millisecond, unless the steering thread waits for the path API at that moment.
+const LAST_WAIT: Duration = Duration::from_millis(500);
+
 /// The state of one process; each child of fork that calls init gets its own.
 struct Generation {
     pid: OnceLock<u32>,
@@ -120,11 +124,18 @@ pub(crate) fn finalize(token: *mut c_void) -> Result<(), Error> {
     let Some((started, last)) = plugin.communicators.lock().leave(token) else { return Ok(()) };
     if last {
         // NCCL leaks comms when a job aborts; with the last communicator nothing can use their paths.
-        let attempts = plugin.attempts.lock().clear();
-        let paths = std::mem::take(&mut *plugin.paths.lock());
-        drop((attempts, paths));
+        plugin.give_all_back();
     }
     if plugin.inner.has_context() { plugin.inner.end(started) } else { Ok(()) }
+}
+
+/// The process exits: all that it still holds is given back, since nothing is sent any more.
+///
+/// Never waits for a lock for long: exit may have been called by a thread that is inside one of our functions.
+pub(crate) fn leave() {
+    if let Some(plugin) = Generation::current().plugin.get() {
+        plugin.give_all_back();
+    }
 }
 
 impl Communicators {
@@ -202,6 +213,17 @@ impl Plugin {
         let token = if raw.is_null() { TOKEN.as_ptr().cast_mut().cast() } else { raw };
         self.communicators.lock().enter(token, started);
         token
+    }
+
+    /// Gives back every path and waits until the routes are withdrawn: the process may end right after this, and
+    /// the steering thread with it.
+    fn give_all_back(&self) {
+        let attempts = self.attempts.try_lock_for(LAST_WAIT).map(|mut attempts| attempts.clear());
+        let paths = self.paths.try_lock_for(LAST_WAIT).map(|mut paths| std::mem::take(&mut *paths));
+        drop((attempts, paths));
+        if let Some(steering) = &self.steering {
+            steering.settle(LAST_WAIT);
+        }
     }
 
     /// The wrapped transport.

@@ -1,6 +1,7 @@
 //! Who steers in this process: nobody, or srv6-steer's background thread.
 
 use std::fs;
+use std::time::Duration;
 
 use srv6_fabric::Flow;
 use srv6_steer::{Hold, Status, Steer};
@@ -8,11 +9,15 @@ use srv6_steer::{Hold, Status, Steer};
 use crate::config::{Config, Mode};
 use crate::connect::{Held, Steering};
 use crate::error::Error;
-use crate::fork;
+use crate::lifetime;
 
 impl Steering for Steer {
     fn request(&self, flow: Flow) -> Box<dyn Held> {
         Box::new(Self::request(self, flow))
+    }
+
+    fn settle(&self, patience: Duration) {
+        Self::settle(self, patience);
     }
 }
 
@@ -30,7 +35,7 @@ pub(crate) fn start(config: &Config) -> Result<Option<Box<dyn Steering>>, Error>
     let hindrance = match (config.mode, &config.steering) {
         (Mode::Off, _) => return Ok(None),
         (_, Some(steering)) if steering.dry_run || may_change_routes() => {
-            fork::let_children_forget();
+            lifetime::register();
             let steer = Steer::start(steering.clone()).map_err(Error::Steering)?;
             return Ok(Some(Box::new(steer)));
         }

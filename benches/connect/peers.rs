@@ -58,7 +58,7 @@ fn ours(api: &str, policy: Policy) -> Duration {
     let took = started.elapsed();
     assert_eq!(host::count(&PROTOCOL.to_string()), usize::from(fabric::PEERS));
     drop(holds);
-    steer.settle();
+    steer.settle(Duration::from_secs(10));
     assert_eq!(host::count(&PROTOCOL.to_string()), 0);
     took
 }

@@ -25,13 +25,13 @@ pub(crate) fn measure(api: &str) -> Added {
     let (mut uncached, mut cached, mut shared) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         let steer = Steer::start(Config::new(Source::Api(api.to_owned()))).unwrap();
-        steer.settle();
+        steer.settle(Duration::from_secs(10));
         for flow in fabric::flows() {
             let (hold, steered, took) = connect(&steer, flow);
             assert_eq!(steered.origin, "jalapeno");
             uncached.push(took - steered.asking);
             drop(hold);
-            steer.settle();
+            steer.settle(Duration::from_secs(10));
 
             let (hold, steered, took) = connect(&steer, flow);
             assert!(steered.origin.starts_with("cache"), "{steered}");
@@ -41,7 +41,7 @@ pub(crate) fn measure(api: &str) -> Added {
             assert_eq!(steered.origin, "the route in use");
             shared.push(took);
             drop((hold, second));
-            steer.settle();
+            steer.settle(Duration::from_secs(10));
         }
     }
     assert_eq!(uncached.len(), SAMPLES);

@@ -12,7 +12,7 @@ mod worker;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub use config::{Config, Source};
 pub use error::SteerError;
@@ -81,12 +81,12 @@ impl Steer {
         Hold { slot, owner: Some(self.clone()) }
     }
 
-    /// Waits until everything asked for before this call is done.
-    pub fn settle(&self) {
+    /// Waits until everything asked for and given back before this call is done, at most for `patience`.
+    pub fn settle(&self, patience: Duration) {
         let (done, wait) = mpsc::channel();
         if std::process::id() == self.process && self.jobs.send(Job::Settle(done)).is_ok() {
-            // An error means that the thread is gone, and with it whatever was to be waited for.
-            let _ended = wait.recv();
+            // Nothing is ever sent: the thread drops its end when it comes to the job, or when it ends.
+            let _over = wait.recv_timeout(patience);
         }
     }
 }

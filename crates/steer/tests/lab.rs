@@ -75,6 +75,8 @@ fn forwarded(lab: &Lab, work: impl FnOnce()) -> BTreeMap<String, u64> {
         .collect()
 }
 
+const PATIENCE: Duration = Duration::from_secs(10);
+
 const TO_HOST01: (&str, &str) = ("2001:db8:1000::2", "2001:db8:1001::2");
 
 #[test]
@@ -102,7 +104,7 @@ fn a_flow_takes_the_path_it_was_given_and_no_other() {
     });
     assert!(carried["spine01"] >= 40, "{carried:?}");
     drop(hold);
-    steer.settle();
+    steer.settle(PATIENCE);
     assert_eq!(routes(&lab, "host00"), "");
 }
 
@@ -124,17 +126,17 @@ fn connections_of_a_pair_share_a_route_and_the_last_one_takes_it_along() {
     assert_eq!(before.lines().count(), 1);
     while let Some(hold) = holds.pop() {
         drop(hold);
-        first.settle();
+        first.settle(PATIENCE);
         assert_eq!(routes(&lab, "host00"), before);
     }
     drop(theirs);
-    other.settle();
+    other.settle(PATIENCE);
     assert_eq!(routes(&lab, "host00"), "");
     // An abandoned request leaves nothing, however far it got.
     for _ in 0..20 {
         drop(second.request(flow(TO_HOST01.0, "2001:db8:1002::2")));
     }
-    second.settle();
+    second.settle(PATIENCE);
     assert_eq!(routes(&lab, "host00"), "");
 }
 
@@ -147,7 +149,7 @@ fn a_start_removes_what_a_killed_process_left_and_nothing_else() {
     host.sh("ip -6 route add 2001:db8:1003::3/128 via 2001:db8:1000::1 dev eth1 proto static metric 77")
         .unwrap();
     let steer = start(&lab, "host00", config("4x4"));
-    steer.settle();
+    steer.settle(PATIENCE);
     assert_eq!(routes(&lab, "host00"), "");
     assert!(host.sh("ip -6 route show proto static").unwrap().contains("2001:db8:1003::3"));
 }
@@ -172,7 +174,7 @@ fn without_a_block_route_packets_would_be_lost_so_there_is_no_route() {
     assert!(shown.contains("fc00::/32 via 2001:db8:1000::1 dev eth1 metric 77"), "{shown}");
     host.sh("ping -6 -c 2 -i 0.01 -W 2 -q 2001:db8:1001::2").unwrap();
     drop(hold);
-    steer.settle();
+    steer.settle(PATIENCE);
     assert_eq!(routes(&lab, "host00"), "");
 }
 
