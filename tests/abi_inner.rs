@@ -101,6 +101,12 @@ fn connections_are_steered_in_the_kernel_and_named_in_the_log() {
     for version in 6..=12 {
         scenario(version, version, "steered", &settings);
     }
+    // A process that ends without closing anything takes its route along.
+    for version in [6, 10, 12] {
+        scenario(version, version, "leaving", &settings);
+        let shown = Command::new("ip").args(["-6", "route", "show", "proto", "196"]).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&shown.stdout), "", "v{version}");
+    }
 }
 
 #[test]

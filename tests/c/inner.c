@@ -266,6 +266,16 @@ static void steered(void* context) {
 #endif
 }
 
+/* As most jobs end: without closing anything. */
+static void leaving(void* context) {
+  unsigned char handle[NCCL_NET_HANDLE_MAXSIZE];
+  memset(handle, 0, sizeof(handle));
+  write_trailer(handle, 1, 4, REMOTE, "Fake");
+  long polls;
+  connect_until_done(context, handle, &polls);
+  CHECK(routed());
+}
+
 /* Peers on this host, without a trailer, with a newer one, with another transport. */
 static void peers(void* context) {
   unsigned char handle[NCCL_NET_HANDLE_MAXSIZE] = {0};
@@ -365,6 +375,7 @@ int main(int count_, char** argument) {
   else if (strcmp(scenario, "contexts") == 0) contexts(context);
   else if (strcmp(scenario, "handles") == 0) handles(context);
   else if (strcmp(scenario, "steered") == 0) steered(context);
+  else if (strcmp(scenario, "leaving") == 0) leaving(context);
   else if (strcmp(scenario, "peers") == 0) peers(context);
   else if (strcmp(scenario, "silent") == 0) silent(context, 0);
   else if (strcmp(scenario, "silent-strict") == 0) silent(context, 1);

@@ -256,6 +256,20 @@ fn the_json_file_has_the_results_and_no_secrets() {
 }
 
 #[test]
+fn the_project_s_own_plugin_over_multipath() {
+    let plugin = std::env::current_exe().unwrap().with_file_name("libnccl_net_srv6.so");
+    let job = Job::new(3, plugin, &["-b", "4", "-e", "1M", "-f", "64", "-n", "2", "--channels", "2"])
+        .with("SRV6_TRANSPORT", "multipath")
+        .with("SRV6_MODE", "off")
+        .with("NCCL_SOCKET_IFNAME", "lo");
+    let outputs = job.run();
+    all_succeeded(&outputs);
+    let rows = rows(&outputs[0]);
+    assert_eq!(rows.len(), 4, "{rows:?}");
+    assert!(rows.iter().all(|row| row[8] == "0" && row[12] == "0"), "{rows:?}");
+}
+
+#[test]
 fn nccl_debug_shows_what_the_plugin_logs() {
     let job = Job::new(2, strict::plugin(&[8], &[]), &["-b", "8", "-e", "8"]).with("NCCL_DEBUG", "INFO");
     let outputs = job.run();
