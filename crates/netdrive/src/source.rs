@@ -70,36 +70,53 @@ fn own_logger() -> Result<Logger, Error> {
     nccl_log::logger().ok_or_else(|| Error::NoLogger { path: PathBuf::from("/proc/self/exe") })
 }
 
-/// The log function of a loaded NCCL.
+/// The log function of a loaded NCCL, ready to be called.
 ///
 /// It is no public symbol, but the released libraries have a full symbol table.
 fn nccl_logger(image: &Image) -> Result<Logger, Error> {
-    let offset =
-        debug_log_offset(image.path())?.ok_or_else(|| Error::NoLogger { path: image.path().into() })?;
-    let address = image.base().wrapping_add(offset);
-    if !image.contains(address) {
-        return Err(Error::NoLogger { path: image.path().into() });
+    let no_logger = || Error::NoLogger { path: image.path().into() };
+    let symbols = symbols(image.path())?;
+    let function = |offset: Option<usize>| {
+        let address = image.base().wrapping_add(offset?);
+        image.contains(address).then(|| std::ptr::with_exposed_provenance::<()>(address))
+    };
+    let logger = function(symbols.log).ok_or_else(no_logger)?;
+    if let Some(start) = function(symbols.start) {
+        // SAFETY: the symbol of this name in this image is a function without arguments.
+        let start = unsafe { std::mem::transmute::<*const (), extern "C" fn()>(start) };
+        // 2.28's log reads NCCL_DEBUG through a plugin that this loads; called before, the log would crash.
+        start();
     }
-    let address = std::ptr::with_exposed_provenance::<()>(address);
     // SAFETY: the symbol of this name in this image is a function of this type in every release.
-    let logger = unsafe { std::mem::transmute::<*const (), ncclDebugLogger_t>(address) };
+    let logger = unsafe { std::mem::transmute::<*const (), ncclDebugLogger_t>(logger) };
     // SAFETY: it is NCCL's logger.
-    unsafe { Logger::new(logger) }.ok_or_else(|| Error::NoLogger { path: image.path().into() })
+    unsafe { Logger::new(logger) }.ok_or_else(no_logger)
 }
 
-/// Where `ncclDebugLog` is in the file's image; `None` if the symbol table doesn't name it.
-fn debug_log_offset(path: &Path) -> Result<Option<usize>, Error> {
-    let symbols = |source| Error::Symbols { path: path.to_owned(), source };
+/// Where functions of NCCL's are in its image; `None` if the symbol table doesn't name them.
+#[derive(Debug, Default)]
+struct Symbols {
+    /// `ncclDebugLog`.
+    log: Option<usize>,
+    /// `ncclInitEnv`, which the first public call of a real job comes to; 2.28 and later.
+    start: Option<usize>,
+}
+
+fn symbols(path: &Path) -> Result<Symbols, Error> {
     // Hundreds of megabytes of GPU code; the cache reads only what is asked for.
-    let cache = ReadCache::new(File::open(path).map_err(symbols)?);
+    let file = File::open(path).map_err(|source| Error::Symbols { path: path.to_owned(), source })?;
+    let cache = ReadCache::new(file);
     let file = ElfFile64::<object::Endianness, _>::parse(&cache)
         .map_err(|source| Error::SymbolTable { path: path.to_owned(), source })?;
-    let found = file.symbols().find(|symbol| {
-        // Plain C in some releases, C++ in others.
-        symbol.is_definition()
-            && symbol
-                .name_bytes()
-                .is_ok_and(|name| name == b"ncclDebugLog" || name.starts_with(b"_Z12ncclDebugLog"))
-    });
-    Ok(found.and_then(|symbol| usize::try_from(symbol.address()).ok()))
+    let mut found = Symbols::default();
+    for symbol in file.symbols().filter(ObjectSymbol::is_definition) {
+        let place = match symbol.name_bytes() {
+            // C in some releases, C++ in others.
+            Ok(b"ncclDebugLog" | b"_Z12ncclDebugLog17ncclDebugLogLevelmPKciS1_z") => &mut found.log,
+            Ok(b"ncclInitEnv" | b"_Z11ncclInitEnvv") => &mut found.start,
+            _ => continue,
+        };
+        *place = usize::try_from(symbol.address()).ok();
+    }
+    Ok(found)
 }

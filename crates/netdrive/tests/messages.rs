@@ -13,8 +13,8 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use srv6_netdrive::{
-    Driver, DriverOptions, Error, LogLevel, LogSettings, MessageReceiver, MessageSender, NetSource, Version,
-    start_log,
+    Driver, DriverOptions, Error, LogLevel, LogSettings, MessageReceiver, MessageSender, NetSource, Stock,
+    Version, start_log,
 };
 
 fn source(path: PathBuf) -> NetSource {
@@ -115,6 +115,41 @@ fn a_net_that_nccl_would_not_use_is_refused() {
     assert!(chain(&error).starts_with("can't load /bin/true: "), "{}", chain(&error));
     let driver = load(strict::plugin(&[12], &[]));
     assert_eq!(driver.listen(2).unwrap_err().to_string(), "net Strict has no device 2: it has 0 to 1");
+}
+
+fn one_message(driver: &Driver) {
+    let (mut sender, mut receiver) = connect(driver, driver, 0);
+    std::thread::scope(|scope| {
+        scope.spawn(|| sender.send(vec![b"hello".to_vec()]).unwrap());
+        assert_eq!(receiver.receive(1).unwrap(), [b"hello"]);
+    });
+}
+
+#[test]
+fn nccl_s_own_transport_is_driven_with_nccl_s_log() {
+    let (libnccl, log) = strict::nccl("stock");
+    let load = |stock| {
+        let source = NetSource::Stock { libnccl: libnccl.clone(), stock };
+        Driver::load(&source, &DriverOptions::default())
+    };
+    let driver = load(Stock::Socket).unwrap();
+    assert_eq!((driver.name(), driver.version()), ("Socket", Version::V8));
+    one_message(&driver);
+    assert_eq!(std::fs::read_to_string(log).unwrap(), "strict v8: init 1, text and 42\n");
+    let error = load(Stock::Ib).unwrap_err().to_string();
+    assert!(error.starts_with("no IB table of layout v8 in "), "{error}");
+}
+
+#[test]
+fn a_plugin_can_be_given_the_log_of_a_real_nccl() {
+    let (libnccl, log) = strict::nccl("beside");
+    let path = strict::plugin(&[10], &[]);
+    let with = |nccl| NetSource::Plugin { path: path.clone(), version: None, nccl: Some(nccl) };
+    one_message(&Driver::load(&with(libnccl), &DriverOptions::default()).unwrap());
+    assert_eq!(std::fs::read_to_string(log).unwrap(), "strict v10: init 1, text and 42\n");
+    // A plugin is no NCCL.
+    let error = Driver::load(&with(path.clone()), &DriverOptions::default()).unwrap_err().to_string();
+    assert!(error.ends_with("has no ncclGetVersion of its own: its NCCL release can't be told"), "{error}");
 }
 
 #[test]

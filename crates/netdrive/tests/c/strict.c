@@ -252,7 +252,7 @@ static ncclResult_t net_irecv(void* comm, int n, void** data, size_t* sizes, int
 #endif
 
 TYPE(ncclNet_v) JOIN(ncclNetPlugin_v, V) = {
-    .name = "Strict",
+    .name = NAME,
     .init = net_init,
     .devices = net_devices,
     .getProperties = net_properties,

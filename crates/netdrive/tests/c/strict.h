@@ -31,6 +31,9 @@
 #ifndef INIT_RESULT
 #define INIT_RESULT ncclSuccess
 #endif
+#ifndef NAME
+#define NAME "Strict"
+#endif
 #ifndef MAX_P2P
 #define MAX_P2P (1 << 30)
 #endif

@@ -9,32 +9,54 @@ use std::sync::{Mutex, PoisonError};
 /// # Panics
 /// If the C compiler does not take it.
 pub(crate) fn plugin(versions: &[u8], macros: &[&str]) -> PathBuf {
+    let numbers: String = versions.iter().map(|version| format!("_{version}")).collect();
+    let units: Vec<(&str, String)> =
+        versions.iter().map(|version| ("strict.c", format!("V={version}"))).collect();
+    build(&format!("strict{numbers}_{}", macros.join("_").replace('=', "")), &units, macros)
+}
+
+/// A libnccl 2.23.4 whose Socket transport is the watching net; it logs to the second file.
+///
+/// # Panics
+/// If the C compiler does not take it.
+#[allow(dead_code, reason = "not every test that has this module needs an NCCL")]
+pub(crate) fn nccl(name: &str) -> (PathBuf, PathBuf) {
+    let log = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}_{}.log", std::process::id()));
+    let macros = ["CODE=22304", "NAME=\"Socket\"", &format!("LOG=\"{}\"", log.display())];
+    let units = [("strict.c", "V=8".to_owned()), ("nccl.c", "V=8".to_owned())];
+    (build(&format!("nccl_{name}"), &units, &macros), log)
+}
+
+#[allow(clippy::unwrap_used, reason = "tests: a panic is the failure")]
+fn build(name: &str, units: &[(&str, String)], macros: &[&str]) -> PathBuf {
     static COMPILING: Mutex<()> = Mutex::new(());
     // Another test may want the same file.
     let _one = COMPILING.lock().unwrap_or_else(PoisonError::into_inner);
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let numbers: String = versions.iter().map(|version| format!("_{version}")).collect();
-    let name = format!("strict{numbers}_{}_{}", macros.join("_").replace('=', ""), std::process::id());
+    let name = format!("{name}_{}", std::process::id());
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let library = directory.join(format!("lib{name}.so"));
     if library.exists() {
         return library;
     }
     let mut objects = Vec::new();
-    for version in versions {
-        let object = directory.join(format!("{name}_{version}.o"));
+    for (source, version) in units {
+        let object = directory.join(format!("{name}_{source}_{version}.o"));
         run(Command::new("cc")
             .args(["-std=c11", "-Wall", "-Wextra", "-Werror", "-D_GNU_SOURCE", "-g", "-O1", "-fPIC", "-c"])
             .arg("-I")
             .arg(package.join("../../nccl-headers"))
-            .arg(format!("-DV={version}"))
+            .arg(format!("-D{version}"))
             .args(macros.iter().map(|text| format!("-D{text}")))
-            .arg(package.join("../netdrive/tests/c/strict.c"))
+            .arg(package.join("../netdrive/tests/c").join(source))
             .arg("-o")
             .arg(&object));
         objects.push(object);
     }
     run(Command::new("cc").args(["-shared", "-pthread", "-o"]).arg(&library).args(&objects));
+    for object in objects {
+        std::fs::remove_file(object).unwrap();
+    }
     library
 }
 
