@@ -161,6 +161,13 @@ impl Dataplane for LinuxRoutes {
     }
 
     fn set(&mut self, route: &Route) -> Result<(), RouteError> {
+        let routes = self.handle.route();
+        let message = message::route(route);
+        // Created if nothing is there, which is one question less than looking first.
+        match self.change(|| routes.add(message.clone()).execute()) {
+            Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {}
+            other => return other.map_err(|source| self.refusal(route, source)),
+        }
         if let Some(entry) = self.lookup(route.key.destination.address())?
             && entry.prefix_len == route.key.destination.length()
             && (entry.table, entry.metric) == (route.key.table, crate::METRIC)
@@ -173,8 +180,6 @@ impl Dataplane for LinuxRoutes {
                 protocol: entry.protocol,
             });
         }
-        let routes = self.handle.route();
-        let message = message::route(route);
         self.change(|| routes.add(message.clone()).replace().execute())
             .map_err(|source| self.refusal(route, source))
     }
