@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use srv6_fabric::{Flow, Policy};
 use srv6_lab::{Lab, Options};
 use srv6_paths::read_topology;
+use srv6_pathserver::Server;
 use srv6_steer::{Config, Hold, Source, Status, Steer, Steered};
 
 fn file(fabric: &str) -> PathBuf {
@@ -207,6 +208,49 @@ fn each_reason_for_no_path_is_told() {
     assert!(reason(dead, usual).contains("can't be reached"));
     assert!(started.elapsed() < Duration::from_secs(2));
     assert_eq!(routes(&lab, "host00"), "");
+}
+
+#[test]
+fn every_policy_works_over_the_path_api() {
+    let lab = lab("4x4");
+    let (documents, _) = read_topology(&file("4x4"), "fabric_graph", "hosts").unwrap();
+    let address = lab.management_address(lab.management().name()).unwrap();
+    let server = lab
+        .management()
+        .run(move || Server::bind((address, 8000).into(), &documents, Default::default())?.spawn())
+        .unwrap();
+    let api = || Config::new(Source::Api(format!("http://{address}:8000")));
+    for policy in [Policy::Spread, Policy::Load, Policy::Latency, Policy::Utilization, Policy::Hops] {
+        let steer = start(&lab, "host00", Config { policy, ..api() });
+        let asked = server.requests();
+        let flows =
+            ["2001:db8:1001::2", "2001:db8:1002::2", "2001:db8:1003::2"].map(|dst| flow(TO_HOST01.0, dst));
+        let holds: Vec<Hold> = flows.iter().map(|&flow| steer.request(flow)).collect();
+        let mut spines = Vec::new();
+        for hold in &holds {
+            let steered = wait(hold).unwrap();
+            assert_eq!(steered.origin, "jalapeno");
+            assert_eq!(steered.hops.len(), 5, "{policy}: {steered}");
+            spines.push(steered.hops[2].clone());
+        }
+        spines.sort();
+        spines.dedup();
+        // Both keep the flows of one leaf apart; the others look at nothing but the graph.
+        if matches!(policy, Policy::Spread | Policy::Load) {
+            assert_eq!(spines.len(), 3, "{policy}: {spines:?}");
+        }
+        // One probe, one topology, one question per pair.
+        assert_eq!(server.requests() - asked, 5, "{policy}");
+        drop(holds);
+        steer.settle(PATIENCE);
+        assert_eq!(routes(&lab, "host00"), "");
+    }
+    let algo = start(&lab, "host00", Config { algo: 128, ..api() });
+    let reason = wait(&algo.request(flow(TO_HOST01.0, TO_HOST01.1))).unwrap_err();
+    assert!(reason.contains("algorithm 128"), "{reason}");
+    let graph = start(&lab, "host00", Config { graph: "no_such".to_owned(), ..api() });
+    let reason = wait(&graph.request(flow(TO_HOST01.0, TO_HOST01.1))).unwrap_err();
+    assert!(reason.contains("no_such") && reason.contains("fabric_graph"), "{reason}");
 }
 
 #[test]

@@ -165,3 +165,21 @@ fn two_jobs_on_the_same_hosts_share_routes() {
     long.wait(LIMIT).assert_right();
     scene.assert_no_routes();
 }
+
+#[test]
+fn a_smaller_mtu_inside_the_fabric_does_not_stall_a_job() {
+    // Only between switches: neither hosts nor their leaves' ports know of it.
+    let scene = Scene::raise_with("mtu", |document| {
+        let end = |name: &str| document.get(name).and_then(|id| id.as_str()).unwrap_or_default();
+        let between_switches = ["_from", "_to"].iter().all(|name| end(name).starts_with("fabric_node/"));
+        if between_switches {
+            document.insert("mtu".to_owned(), 1400.into());
+        }
+    });
+    let hosts = scene.hosts();
+    let job = scene.start("job", 29500, &hosts, &SHORT, &[("SRV6_STRICT", "1")]);
+    let shown = scene.await_route(&hosts[0]);
+    assert!(shown.contains(" mtu 1400 "), "{shown}");
+    job.wait(LIMIT).assert_right();
+    scene.assert_no_routes();
+}

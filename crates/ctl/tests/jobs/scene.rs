@@ -1,13 +1,14 @@
 //! A lab with a path server, and jobs of one process per host in it.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use srv6_fabric::{Documents, Topology};
 use srv6_lab::{Lab, Options};
-use srv6_paths::read_topology;
 use srv6_pathserver::{Running, Server};
 
 /// The 4×4 fabric and its path server in the management network.
@@ -41,8 +42,21 @@ fn plugin() -> PathBuf {
 
 impl Scene {
     pub(crate) fn raise(name: &str) -> Self {
+        Self::raise_with(name, |_| {})
+    }
+
+    /// As `raise`, with every document changed first.
+    pub(crate) fn raise_with(
+        name: &str,
+        change: impl Fn(&mut serde_json::Map<String, serde_json::Value>),
+    ) -> Self {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/fabrics/4x4.json");
-        let (documents, topology) = read_topology(&file, "fabric_graph", "hosts").unwrap();
+        let mut fabric: BTreeMap<String, Vec<serde_json::Map<String, serde_json::Value>>> =
+            serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
+        fabric.values_mut().flatten().for_each(change);
+        let text = serde_json::to_string(&fabric).unwrap();
+        let documents = Documents::parse([(name, text.as_str())], "fabric_graph", "hosts").unwrap();
+        let topology = Topology::new(&documents, "fabric_graph").unwrap();
         let lab = Lab::up(&topology, &Options::default()).unwrap();
         let address = lab.management_address(lab.management().name()).unwrap();
         let server = lab.management().run(move || {
