@@ -8,6 +8,7 @@ mod compare;
 mod ranks;
 mod steered;
 
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -75,9 +76,11 @@ fn fabric(file: &Path) -> anyhow::Result<Topology> {
     Ok(topology)
 }
 
+/// A folder that only this user may look into. One that is already there is somebody else's and is refused.
 fn temporary_folder() -> anyhow::Result<PathBuf> {
     let folder = std::env::temp_dir().join(format!("srv6-demo-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
+    let made = std::fs::DirBuilder::new().mode(0o700).create(&folder);
+    made.with_context(|| format!("making {}", folder.display()))?;
     Ok(folder)
 }
 
