@@ -15,8 +15,8 @@ use crate::plugin;
 pub(crate) fn register() {
     static REGISTERED: Once = Once::new();
     REGISTERED.call_once(|| {
-        // SAFETY: `in_child` stays mapped (the library is linked nodelete) and does what is allowed in a child.
-        let result = unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
+        // SAFETY: all three stay mapped (the library is linked nodelete), and `in_child` does what is allowed in a child.
+        let result = unsafe { libc::pthread_atfork(Some(prepare), Some(in_parent), Some(in_child)) };
         if result != 0 {
             log::debug!("pthread_atfork: error {result}; children keep their parent's routes");
         }
@@ -27,9 +27,18 @@ pub(crate) fn register() {
     });
 }
 
+/// Waits until the steering thread isn't changing routes: a child with a copy of its lock would stop the whole host.
+extern "C" fn prepare() {
+    srv6_routes::before_fork();
+}
+
+extern "C" fn in_parent() {
+    srv6_routes::after_fork_in_parent();
+}
+
 /// Closes sockets and frees memory, which glibc keeps usable in a forked child; takes no lock that could be held.
 extern "C" fn in_child() {
-    srv6_routes::forget_holds_after_fork();
+    srv6_routes::after_fork_in_child();
 }
 
 /// Other threads still run at this point, the steering thread among them. The wait is bounded.

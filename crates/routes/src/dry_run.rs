@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
 
+use srv6_fabric::Flow;
+
 use crate::{Dataplane, Interface, LinuxRoutes, Reach, Route, RouteError, RouteKey};
 
 /// Reads the kernel, remembers changes instead of making them, and logs each as the `ip` command it is.
@@ -50,6 +52,10 @@ impl Dataplane for DryRun {
         if self.routes.remove(key).is_some() {
             log::info!("would run: {}", key.command());
         }
+        Ok(())
+    }
+
+    fn takes(&mut self, _flow: Flow, _key: &RouteKey) -> Result<(), RouteError> {
         Ok(())
     }
 

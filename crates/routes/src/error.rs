@@ -4,13 +4,15 @@ use std::io;
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
+use srv6_fabric::{Flow, Prefix};
+
 /// A dataplane's refusal.
 #[derive(Debug, thiserror::Error)]
 pub enum RouteError {
     /// The process may not change routes.
     #[error(
         "not allowed to {doing}: this needs CAP_NET_ADMIN in the process's network namespace; \
-         give it to the container, or run srv6d on the host (SRV6_MODE=agent)"
+         give it to the container (capabilities.add: [NET_ADMIN]), or set SRV6_MODE=off"
     )]
     NotPermitted {
         /// The attempted change.
@@ -52,20 +54,23 @@ pub enum RouteError {
         name: String,
     },
     /// The interface is down.
-    #[error("interface {name} is down")]
+    #[error(
+        "interface {name} is down; set it up (ip link set {name} up) or name another in BACKEND_INTERFACE"
+    )]
     InterfaceDown {
         /// Name.
         name: String,
     },
     /// The source address belongs to nobody here.
-    #[error("{address} is no address of this network namespace; set BACKEND_INTERFACE")]
+    #[error("{address} is no address of this network namespace, so nothing here can send from it")]
     ForeignSource {
         /// The address.
         address: IpAddr,
     },
     /// Somebody else's route is in our place.
     #[error(
-        "{destination} table {table} metric {metric} holds a route of protocol {protocol}, which is not ours to replace"
+        "{destination} table {table} metric {metric} holds a route of protocol {protocol}, which is not ours to replace; \
+         remove it, or choose another ROUTE_TABLE_ID"
     )]
     Occupied {
         /// Destination prefix.
@@ -77,8 +82,27 @@ pub enum RouteError {
         /// The other's protocol number.
         protocol: u8,
     },
+    /// Packets take another route than ours.
+    #[error(
+        "packets of {flow} don't take the route to {destination} in table {table}: {taken}; remove that route, or, where \
+         ROUTE_TABLE_ID is not main, add a rule that leads to the table (ip -6 rule add lookup {table})"
+    )]
+    Shadowed {
+        /// The flow.
+        flow: Flow,
+        /// Our route's prefix.
+        destination: Prefix,
+        /// Our route's table.
+        table: u32,
+        /// What they take instead.
+        taken: String,
+    },
     /// Another process of this namespace holds the lock.
-    #[error("another process held the route lock of this network namespace for more than {} ms", waited.as_millis())]
+    #[error(
+        "another process held the route lock of this network namespace for more than {} ms; \
+         `ss -xp` shows which one has @srv6/lock",
+        waited.as_millis()
+    )]
     Locked {
         /// How long was waited.
         waited: Duration,

@@ -16,7 +16,7 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -69,7 +69,49 @@ pub struct Holders;
 /// Mutual exclusion among the processes of a network namespace, while one compares references with routes.
 #[derive(Debug)]
 pub struct HoldersLock {
-    _socket: UnixDatagram,
+    socket: Option<UnixDatagram>,
+}
+
+impl Drop for HoldersLock {
+    fn drop(&mut self) {
+        drop(self.socket.take());
+        CHANGING.store(false, Ordering::Release);
+    }
+}
+
+/// Set while a thread of this process has, or tries to get, the lock. A fork waits for it: a child that got a copy of
+/// the lock's socket would keep every process of the host from changing routes for as long as it lives.
+static CHANGING: AtomicBool = AtomicBool::new(false);
+
+thread_local! {
+    /// Whether this thread's fork holds [`CHANGING`].
+    static FORKING: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// Longest that a fork waits for a change of routes to be over; it takes well under a millisecond.
+const FORK_PATIENCE: Duration = Duration::from_millis(100);
+
+/// For `pthread_atfork`, before the fork: waits until no thread has the lock.
+pub fn before_fork() {
+    let started = Instant::now();
+    while started.elapsed() < FORK_PATIENCE {
+        if try_change() {
+            FORKING.set(true);
+            return;
+        }
+        std::thread::sleep(Duration::from_micros(50));
+    }
+}
+
+/// For `pthread_atfork`, after the fork, in the parent.
+pub fn after_fork_in_parent() {
+    if FORKING.replace(false) {
+        CHANGING.store(false, Ordering::Release);
+    }
+}
+
+fn try_change() -> bool {
+    CHANGING.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_ok()
 }
 
 /// One reference on a route; given back on drop.
@@ -97,17 +139,22 @@ impl Holders {
     pub fn lock(self, patience: Duration) -> Result<HoldersLock, RouteError> {
         let started = Instant::now();
         loop {
-            match bind(LOCK) {
-                Ok(socket) => return Ok(HoldersLock { _socket: socket }),
-                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                    if started.elapsed() >= patience {
-                        return Err(RouteError::Locked { waited: started.elapsed() });
+            if try_change() {
+                match bind(LOCK) {
+                    Ok(socket) => return Ok(HoldersLock { socket: Some(socket) }),
+                    Err(error) => {
+                        CHANGING.store(false, Ordering::Release);
+                        if error.kind() != io::ErrorKind::AddrInUse {
+                            return Err(kernel("bind the route lock", error));
+                        }
                     }
-                    // A holder works for about 100 us; there is nothing to wait on but time.
-                    std::thread::sleep(Duration::from_micros(200));
                 }
-                Err(source) => return Err(kernel("bind the route lock", source)),
             }
+            if started.elapsed() >= patience {
+                return Err(RouteError::Locked { waited: started.elapsed() });
+            }
+            // A holder works for about 100 us; there is nothing to wait on but time.
+            std::thread::sleep(Duration::from_micros(200));
         }
     }
 
@@ -143,19 +190,22 @@ impl Holders {
     /// `/proc` can't be read.
     pub fn count(self, _lock: &HoldersLock) -> Result<HoldCounts, RouteError> {
         let path = "/proc/thread-self/net/unix";
-        let list = std::fs::read_to_string(path).map_err(|source| kernel("read /proc/net/unix", source))?;
-        let mut counts = HashMap::new();
+        let mut counts: HashMap<String, HashSet<u64>> = HashMap::new();
         let mut held = Process::current().held.lock();
         let closed = &mut held.get_or_insert_default().closed;
         let mut seen = HashSet::new();
-        for line in list.lines() {
+        // Twice: the kernel gives the list page by page, and a socket that is closed in between can make it skip
+        // another one. A route must not go because of that.
+        let read = || std::fs::read_to_string(path).map_err(|source| kernel("read /proc/net/unix", source));
+        let lists = [read()?, read()?];
+        for line in lists.iter().flat_map(|list| list.lines()) {
             let Some((fields, name)) = line.rsplit_once('@') else { continue };
             let Some((route, _)) = name.strip_prefix(HOLD).and_then(|n| n.rsplit_once('/')) else { continue };
             let inode = fields.split_whitespace().next_back().and_then(|i| i.parse().ok()).unwrap_or(0);
             if closed.contains(&inode) {
                 seen.insert(inode);
             } else {
-                *counts.entry(route.to_owned()).or_default() += 1;
+                counts.entry(route.to_owned()).or_default().insert(inode);
             }
         }
         *closed = seen;
@@ -165,18 +215,19 @@ impl Holders {
 
 /// References by route.
 #[derive(Debug)]
-pub struct HoldCounts(HashMap<String, usize>);
+pub struct HoldCounts(HashMap<String, HashSet<u64>>);
 
 impl HoldCounts {
     /// References on this route.
     pub fn of(&self, key: &RouteKey) -> usize {
-        self.0.get(&name(key)).copied().unwrap_or(0)
+        self.0.get(&name(key)).map_or(0, HashSet::len)
     }
 }
 
 /// Closes the copies of all reference sockets that a forked child inherited, so that the parent's references
-/// end with the parent. For a `pthread_atfork` child handler: takes no lock that could be held.
-pub fn forget_holds_after_fork() {
+/// end with the parent. For `pthread_atfork`, after the fork, in the child: takes no lock that could be held.
+pub fn after_fork_in_child() {
+    after_fork_in_parent();
     // The process that forked is the last one before this: nobody else has set its number yet.
     let mut process = &FIRST;
     while let Some(child) = process.child.get() {

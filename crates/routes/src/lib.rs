@@ -16,10 +16,14 @@ mod route;
 
 use std::net::{IpAddr, Ipv6Addr};
 
+use srv6_fabric::Flow;
+
 pub use dry_run::DryRun;
 pub use error::RouteError;
 pub use garbage::{Garbage, collect_garbage};
-pub use holders::{Hold, HoldCounts, Holders, HoldersLock, forget_holds_after_fork};
+pub use holders::{
+    Hold, HoldCounts, Holders, HoldersLock, after_fork_in_child, after_fork_in_parent, before_fork,
+};
 pub use linux::LinuxRoutes;
 pub use plan::{Plan, plan};
 pub use route::{EncapMode, Route, RouteKey, Target};
@@ -86,6 +90,12 @@ pub trait Dataplane: Send + std::fmt::Debug {
     /// # Errors
     /// Why it is still there.
     fn remove(&mut self, key: &RouteKey) -> Result<(), RouteError>;
+
+    /// Whether packets of a flow really take our route with this key.
+    ///
+    /// # Errors
+    /// [`RouteError::Shadowed`], or the dataplane's own failure.
+    fn takes(&mut self, flow: Flow, key: &RouteKey) -> Result<(), RouteError>;
 
     /// Where the outer packet to a carrier would go; `None` where it would be lost.
     ///

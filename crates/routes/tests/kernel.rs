@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use srv6_fabric::{Prefix, Segments};
+use srv6_fabric::{Flow, Prefix, Segments};
 use srv6_routes::{
     Dataplane, DryRun, EncapMode, Holders, LinuxRoutes, Route, RouteError, RouteKey, Target, collect_garbage,
 };
@@ -155,7 +155,7 @@ fn each_fault_is_its_own_error_with_the_remedy() {
             kernel.set(&denied).unwrap_err().to_string()
         });
         let text = text.join().unwrap();
-        assert!(text.contains("CAP_NET_ADMIN") && text.contains("srv6d"), "{text}");
+        assert!(text.contains("CAP_NET_ADMIN") && text.contains("SRV6_MODE=off"), "{text}");
     });
 }
 
@@ -295,6 +295,71 @@ fn a_child_on_its_way_to_exec_keeps_no_route() {
 }
 
 #[test]
+fn a_fork_waits_for_the_lock_so_that_no_child_keeps_it() {
+    in_namespace(|| {
+        let (locked, is_locked) = std::sync::mpsc::channel();
+        let namespace = std::fs::File::open("/proc/thread-self/ns/net").unwrap();
+        let holder = std::thread::spawn(move || {
+            use std::os::fd::AsRawFd;
+            // SAFETY: an open descriptor of a network namespace; only this thread changes.
+            assert_eq!(unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET) }, 0);
+            let lock = Holders.lock(PATIENCE).unwrap();
+            locked.send(()).unwrap();
+            std::thread::sleep(Duration::from_millis(30));
+            drop(lock);
+        });
+        is_locked.recv().unwrap();
+        srv6_routes::before_fork();
+        // SAFETY: the child calls only what an atfork handler may, then sleeps until it is killed.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            srv6_routes::after_fork_in_child();
+            loop {
+                // SAFETY: takes no arguments.
+                unsafe { libc::pause() };
+            }
+        }
+        srv6_routes::after_fork_in_parent();
+        holder.join().unwrap();
+        let lock = Holders.lock(Duration::from_millis(500));
+        // SAFETY: a child of ours, not waited for yet.
+        unsafe { libc::kill(child, libc::SIGKILL) };
+        // SAFETY: as above; a null status is allowed.
+        unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) };
+        lock.expect("the child has no copy of the lock");
+    });
+}
+
+#[test]
+fn a_route_that_packets_do_not_take_is_told() {
+    in_namespace(|| {
+        let mut kernel = LinuxRoutes::new().unwrap();
+        let mut ours = route(&mut kernel, "2001:db8:1001::2", &["fc00:0:1::"], EncapMode::Reduced);
+        let flow =
+            Flow { src: "2001:db8:1000::2".parse().unwrap(), dst: "2001:db8:1001::2".parse().unwrap() };
+        kernel.set(&ours).unwrap();
+        kernel.takes(flow, &ours.key).unwrap();
+        sh("ip -6 route add 2001:db8:1001::2/128 via 2001:db8:1000::1 metric 10 proto bgp");
+        let error = kernel.takes(flow, &ours.key).unwrap_err().to_string();
+        assert!(error.contains("metric 10 and protocol 186"), "{error}");
+        kernel.remove(&ours.key).unwrap();
+        sh("ip -6 route del 2001:db8:1001::2/128 metric 10");
+
+        ours.key.table = 1000;
+        kernel.set(&ours).unwrap();
+        let error = kernel.takes(flow, &ours.key).unwrap_err().to_string();
+        assert!(error.contains("ip -6 rule add lookup 1000"), "{error}");
+        sh("ip -6 rule add from 2001:db8:1000::2 lookup 1000");
+        kernel.takes(flow, &ours.key).unwrap();
+        // Another's route in our place is seen in a table that no rule leads to, too.
+        sh("ip -6 route add 2001:db8:1001::3/128 via 2001:db8:1000::1 table 1001 metric 77 proto static");
+        let mut taken = route(&mut kernel, "2001:db8:1001::3", &["fc00:0:1::"], EncapMode::Reduced);
+        taken.key.table = 1001;
+        assert!(matches!(kernel.set(&taken), Err(RouteError::Occupied { protocol: 4, .. })));
+    });
+}
+
+#[test]
 fn a_forked_child_gives_its_copies_back() {
     in_namespace(|| {
         let lock = Holders.lock(PATIENCE).unwrap();
@@ -302,7 +367,7 @@ fn a_forked_child_gives_its_copies_back() {
         // SAFETY: the child calls only what an atfork handler may, then sleeps until it is killed.
         let child = unsafe { libc::fork() };
         if child == 0 {
-            srv6_routes::forget_holds_after_fork();
+            srv6_routes::after_fork_in_child();
             loop {
                 // SAFETY: takes no arguments.
                 unsafe { libc::pause() };

@@ -1,6 +1,7 @@
 //! Why a flow isn't steered.
 
 use std::io;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use srv6_fabric::{CarrierError, Family};
@@ -32,11 +33,12 @@ pub enum SteerError {
     },
     /// The destination's route is already in use for another source address of this host.
     #[error(
-        "the route to this destination is in use for source {other}; one destination, one source per host"
+        "the route to this destination is in use for source {other}, and these packets take it too; a host steers a \
+         destination from one of its addresses only"
     )]
     SharedDestination {
         /// The other source.
-        other: String,
+        other: IpAddr,
     },
     /// The deadline passed before its turn came.
     #[error("not steered within {} ms: the flows before it took that long", waited.as_millis())]

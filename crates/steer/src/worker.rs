@@ -36,6 +36,8 @@ struct Owned {
     references: usize,
     source: IpAddr,
     steered: Steered,
+    /// As it was installed, or found installed by another process.
+    route: Route,
     /// The block route that it depends on.
     block: Option<RouteKey>,
 }
@@ -56,7 +58,7 @@ impl Worker {
                 endpoint: endpoint.clone(),
                 graph: config.graph.clone(),
                 hosts: config.hosts.clone(),
-                // Leaves room for a second try within the flow's own deadline.
+                // Leaves time for the next request of the same flow: a path takes two.
                 request_timeout: config.deadline.mul_f64(0.6),
             })?),
             Source::File(path) => {
@@ -125,7 +127,12 @@ impl Worker {
         let key = self.key(flow);
         if let Some(owned) = self.routes.get_mut(&key) {
             if owned.source != flow.src {
-                return Err(SteerError::SharedDestination { other: owned.source.to_string() });
+                return Err(SteerError::SharedDestination { other: owned.source });
+            }
+            // A link that was down for a moment, or an operator, may have taken it away since.
+            if self.dataplane.takes(flow, &key).is_err() {
+                self.dataplane.set(&owned.route)?;
+                self.dataplane.takes(flow, &key)?;
             }
             owned.references += 1;
             let origin = "the route in use".to_owned();
@@ -170,6 +177,11 @@ impl Worker {
                 return Err(error);
             }
         };
+        if let Err(error) = self.dataplane.takes(flow, &key) {
+            self.give_back(key, hold);
+            self.drop_block(block);
+            return Err(error.into());
+        }
         let mut carrier = choice.segments.to_string();
         if let Target::Encap { segments, .. } = &installed.target
             && *segments != choice.segments
@@ -180,8 +192,17 @@ impl Worker {
         }
         let steered =
             Steered { hops, carrier, origin: answer.origin.to_string(), took: since.elapsed(), asking };
-        self.routes
-            .insert(key, Owned { hold, references: 1, source: flow.src, steered: steered.clone(), block });
+        self.routes.insert(
+            key,
+            Owned {
+                hold,
+                references: 1,
+                source: flow.src,
+                steered: steered.clone(),
+                route: installed,
+                block,
+            },
+        );
         Ok(steered)
     }
 
@@ -247,6 +268,11 @@ impl Worker {
         if let Some(present) = &present
             && Holders.count(&lock)?.of(&route.key) > 0
         {
+            if let (Some(theirs), Some(ours)) = (present.source, route.source)
+                && theirs != ours
+            {
+                return Err(SteerError::SharedDestination { other: theirs });
+            }
             // Two ranks of a host share one route: the first one's choice stands, or they would fight over it.
             let hold = Holders.hold(&lock, &route.key)?;
             return Ok((hold, present.clone()));

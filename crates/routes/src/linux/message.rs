@@ -45,13 +45,25 @@ pub(super) fn key(key: &RouteKey) -> RouteMessage {
     builder(key).build()
 }
 
+/// Asks for all routes of one table and family, whoever made them.
+pub(super) fn table(key: &RouteKey) -> RouteMessage {
+    let mut message = RouteMessage::default();
+    message.header.address_family = family(key.destination.address());
+    message.attributes.push(RouteAttribute::Table(key.table));
+    message
+}
+
 /// Asks for the entry that a packet to `destination` would match, the entry itself rather than the outcome.
-pub(super) fn lookup(destination: IpAddr) -> RouteMessage {
+pub(super) fn lookup(source: Option<IpAddr>, destination: IpAddr) -> RouteMessage {
     let mut message = RouteMessage::default();
     message.header.address_family = family(destination);
     message.header.destination_prefix_length = Prefix::host(destination).length();
     message.header.flags = netlink_packet_route::route::RouteFlags::FibMatch;
     message.attributes.push(RouteAttribute::Destination(address(destination)));
+    if let Some(source) = source {
+        message.header.source_prefix_length = Prefix::host(source).length();
+        message.attributes.push(RouteAttribute::Source(address(source)));
+    }
     message
 }
 
@@ -102,8 +114,17 @@ pub(super) struct Entry {
     pub(super) metric: u32,
     pub(super) table: u32,
     pub(super) prefix_len: u8,
+    pub(super) destination: Option<IpAddr>,
     pub(super) interface: Option<u32>,
     pub(super) kind: RouteType,
+}
+
+impl Entry {
+    /// Whether it stands where a route of ours with this key would.
+    pub(super) fn is_at(&self, key: &RouteKey) -> bool {
+        (self.table, self.metric, self.prefix_len) == (key.table, METRIC, key.destination.length())
+            && self.destination.is_none_or(|d| d == key.destination.address())
+    }
 }
 
 /// Reads what a lookup found.
@@ -113,12 +134,14 @@ pub(super) fn entry(message: &RouteMessage) -> Entry {
         metric: 0,
         table: u32::from(message.header.table),
         prefix_len: message.header.destination_prefix_length,
+        destination: None,
         interface: None,
         kind: message.header.kind,
     };
     for attribute in &message.attributes {
         match attribute {
             RouteAttribute::Table(id) => entry.table = *id,
+            RouteAttribute::Destination(a) => entry.destination = ip(a),
             RouteAttribute::Priority(priority) => entry.metric = *priority,
             RouteAttribute::Oif(index) => entry.interface = Some(*index),
             // The first of several equal ways: enough to say that there is one.

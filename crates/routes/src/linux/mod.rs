@@ -12,6 +12,7 @@ use netlink_packet_route::AddressFamily;
 use netlink_packet_route::link::LinkAttribute;
 use netlink_packet_route::route::{RouteMessage, RouteType};
 use rtnetlink::Handle;
+use srv6_fabric::Flow;
 use tokio::runtime::Runtime;
 
 use crate::{Dataplane, Interface, Reach, Route, RouteError, RouteKey, Target};
@@ -91,8 +92,12 @@ impl LinuxRoutes {
     }
 
     /// The table entry that a packet would match; `None` where there is none.
-    fn lookup(&self, destination: IpAddr) -> Result<Option<message::Entry>, RouteError> {
-        let request = self.handle.route().get(message::lookup(destination));
+    fn lookup(
+        &self,
+        source: Option<IpAddr>,
+        destination: IpAddr,
+    ) -> Result<Option<message::Entry>, RouteError> {
+        let request = self.handle.route().get(message::lookup(source, destination));
         match self.wait(async move { request.execute().boxed_local().try_next().await }) {
             Ok(found) => Ok(found.as_ref().map(message::entry)),
             Err(error) if is_unreachable(&error) => Ok(None),
@@ -168,16 +173,21 @@ impl Dataplane for LinuxRoutes {
             Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {}
             other => return other.map_err(|source| self.refusal(route, source)),
         }
-        if let Some(entry) = self.lookup(route.key.destination.address())?
-            && entry.prefix_len == route.key.destination.length()
-            && (entry.table, entry.metric) == (route.key.table, crate::METRIC)
-            && entry.protocol != crate::PROTOCOL
-        {
+        // Something is there; the whole table tells what, a lookup only what packets would take.
+        let request = routes.get(message::table(&route.key));
+        let present: Vec<RouteMessage> = self
+            .wait(async move { request.execute().boxed_local().try_collect().await })
+            .map_err(|source| RouteError::Kernel { doing: "list routes".to_owned(), source })?;
+        let other = present
+            .iter()
+            .map(message::entry)
+            .find(|entry| entry.is_at(&route.key) && entry.protocol != crate::PROTOCOL);
+        if let Some(other) = other {
             return Err(RouteError::Occupied {
                 destination: route.key.destination.to_string(),
                 table: route.key.table,
                 metric: crate::METRIC,
-                protocol: entry.protocol,
+                protocol: other.protocol,
             });
         }
         self.change(|| routes.add(message.clone()).replace().execute())
@@ -196,8 +206,20 @@ impl Dataplane for LinuxRoutes {
         }
     }
 
+    fn takes(&mut self, flow: Flow, key: &RouteKey) -> Result<(), RouteError> {
+        let taken = match self.lookup(Some(flow.src), flow.dst)? {
+            Some(entry) if entry.is_at(key) && entry.protocol == crate::PROTOCOL => return Ok(()),
+            Some(entry) => format!(
+                "they take one of /{} in table {} with metric {} and protocol {}",
+                entry.prefix_len, entry.table, entry.metric, entry.protocol
+            ),
+            None => "they take none at all".to_owned(),
+        };
+        Err(RouteError::Shadowed { flow, destination: key.destination, table: key.table, taken })
+    }
+
     fn reach(&mut self, carrier: Ipv6Addr) -> Result<Option<Reach>, RouteError> {
-        Ok(match self.lookup(carrier.into())? {
+        Ok(match self.lookup(None, carrier.into())? {
             Some(message::Entry {
                 kind: RouteType::Unicast, interface: Some(interface), prefix_len, ..
             }) => Some(Reach { interface, prefix_len }),
