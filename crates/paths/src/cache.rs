@@ -65,7 +65,15 @@ impl Paths {
             }
             ends => ends?,
         };
-        self.between(topology, (source, destination), query, deadline)
+        match self.between(topology, (source, destination), query, deadline) {
+            // So may a switch that the answer names.
+            Err(PathError::BadPath { .. }) if self.forget_if_old() => {
+                let (topology, _) = self.topology(deadline)?;
+                let ends = self.ends(&topology, flow)?;
+                self.between(topology, ends, query, deadline)
+            }
+            answer => answer,
+        }
     }
 
     /// The fabric as last read, reading it if it never was or is no longer fresh.
@@ -155,6 +163,11 @@ impl Paths {
                 self.failure = None;
                 self.pairs.insert(key, Known { value: candidates.clone(), since: Instant::now() });
                 Ok(answer(candidates, self.source.origin()))
+            }
+            // That there is no path is an answer too, and a newer one.
+            Err(error @ PathError::NoPath { .. }) => {
+                self.pairs.remove(&key);
+                Err(error)
             }
             Err(error) => {
                 self.remember_failure(&error);

@@ -145,6 +145,9 @@ pub enum ApiError {
     },
 }
 
+/// An API that is silent for this long is slow, whoever waited.
+const TELLING_WAIT: Duration = Duration::from_millis(250);
+
 impl ApiError {
     /// Whether the same request may succeed a little later.
     pub(crate) fn is_passing(&self) -> bool {
@@ -156,13 +159,11 @@ impl ApiError {
 
     /// Whether the API as a whole is at fault, so that other flows need not ask at once.
     pub(crate) fn concerns_all(&self) -> bool {
-        self.is_passing()
-            || matches!(
-                self,
-                Self::Endpoint { .. }
-                    | Self::TimedOut { .. }
-                    | Self::NotJalapeno { .. }
-                    | Self::UnknownGraph { .. }
-            )
+        match self {
+            Self::Endpoint { .. } | Self::NotJalapeno { .. } | Self::UnknownGraph { .. } => true,
+            // A wait that its flow's own deadline cut short says nothing about the API.
+            Self::TimedOut { waited, .. } => *waited >= TELLING_WAIT,
+            _ => self.is_passing(),
+        }
     }
 }

@@ -72,14 +72,18 @@ impl Http {
         let mut last = 0;
         for prefixed in [true, false] {
             let (status, body) = self.send(prefixed, "/instances", &[], deadline)?;
-            // A database that is down proves the route as well as a list does.
-            let database = status >= 500 && self.judge("/instances", status, body.clone()).is_err();
             let list = status == 200 && body.as_ref().is_ok_and(Value::is_array);
-            if list || database {
-                self.prefixed = Some(prefixed);
-                return Ok(prefixed);
-            }
             last = status;
+            match self.judge("/instances", status, body) {
+                // A database that is down proves the route as well as a list does.
+                Err(ApiError::DatabaseDown { .. }) => {}
+                _ if list => {}
+                // Says nothing about the route: a gateway without its server, say.
+                Err(error @ ApiError::Status { status: 500.., .. }) => return Err(error),
+                _ => continue,
+            }
+            self.prefixed = Some(prefixed);
+            return Ok(prefixed);
         }
         Err(ApiError::NotJalapeno { endpoint: self.root.clone(), status: last })
     }
