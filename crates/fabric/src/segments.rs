@@ -92,8 +92,13 @@ fn function(
         Family::V4 => Family::V6,
         Family::V6 => Family::V4,
     };
+    let node_usid = block.format().field(node_sid(last, encoding.algo)?.address, 0);
+    // One that names the leaf and nothing else is a way to reach the host, not a function.
+    let is_function =
+        |s: &&Sid| block.format().field(s.address, 0) != node_usid || block.format().field(s.address, 1) != 0;
     let own = destination.sids.iter().filter(of_algo).find(decapsulates).or_else(|| {
-        destination.sids.iter().filter(of_algo).find(|s| !s.behavior.is_some_and(|b| b.decapsulates(other)))
+        let mut functions = destination.sids.iter().filter(of_algo).filter(is_function);
+        functions.find(|s| !s.behavior.is_some_and(|b| b.decapsulates(other)))
     });
     let (sid, owner) = match own {
         Some(sid) => (sid, destination),
@@ -108,12 +113,10 @@ fn function(
     if Block::of(sid.address, format) != block {
         return Err(mixed(owner, sid, block));
     }
-    let node = node_sid(last, encoding.algo)?;
-    let node = format.field(node.address, 0);
     let usids: Vec<u32> =
         (0..format.capacity()).map(|i| format.field(sid.address, i)).take_while(|&u| u != 0).collect();
     let function = match usids.as_slice() {
-        [first, rest @ ..] if *first == node && !rest.is_empty() => rest.to_vec(),
+        [first, rest @ ..] if *first == node_usid && !rest.is_empty() => rest.to_vec(),
         _ => usids,
     };
     if function.is_empty() {
