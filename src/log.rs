@@ -23,6 +23,13 @@ pub(crate) fn attach(logger: Logger, level: LevelFilter) {
     log::set_max_level(level);
 }
 
+/// As [`attach`], unless somebody did before: what is logged then stays as it is.
+pub(crate) fn attach_if_none(logger: Logger, level: LevelFilter) {
+    if SINK.logger.get().is_none() {
+        attach(logger, level);
+    }
+}
+
 impl Log for Sink {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         metadata.level() <= log::max_level()

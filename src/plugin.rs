@@ -295,15 +295,19 @@ impl Plugin {
         }
     }
 
-    /// Gives back the path of a comm that is closed.
-    pub(crate) fn closed(&self, comm: *mut c_void) {
+    /// The path of a comm that is about to be closed, for [`Plugin::closed`].
+    pub(crate) fn take_path(&self, comm: *mut c_void) -> Option<Box<dyn Held>> {
         let mut paths = self.paths.lock();
         let held = paths.get_mut(&comm.addr()).and_then(Vec::pop);
         if paths.get(&comm.addr()).is_some_and(Vec::is_empty) {
             paths.remove(&comm.addr());
         }
-        drop(paths);
-        drop(held);
+        held
+    }
+
+    /// Gives back the path of a comm that is closed.
+    pub(crate) fn closed(&self, path: Option<Box<dyn Held>>) {
+        drop(path);
         self.sweep(Instant::now());
     }
 

@@ -85,7 +85,7 @@ pub const FIELDS: [Field; 19] = [
     },
     Field {
         name: "DEST_FUNCTION",
-        wanted: "a uSID function such as 0xfe06 (0x0 to 0xffff)",
+        wanted: "a uSID function in hexadecimal, such as fe06 (1 to ffff)",
         default: "",
         text: "The decapsulation function at the end of every carrier. Unset: the topology says.",
     },
@@ -109,7 +109,7 @@ pub const FIELDS: [Field; 19] = [
     },
     Field {
         name: "SRV6_GATEWAY",
-        wanted: "an IP address",
+        wanted: "an IPv6 address",
         default: "",
         text: "The first switch. Set: a route for the uSID block by this gateway is installed. Unset: one must be there.",
     },

@@ -5,7 +5,7 @@ mod mistakes;
 mod value;
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -129,7 +129,7 @@ impl Config {
         let function = reader.function("DEST_FUNCTION");
         let policy = reader.parsed("SRV6_POLICY").unwrap_or_default();
         let algo = reader.number("SRV6_ALGO", 0..=255, 0);
-        let gateway = reader.parsed("SRV6_GATEWAY");
+        let gateway = reader.parsed::<Ipv6Addr>("SRV6_GATEWAY").map(IpAddr::V6);
         let mtu = reader.optional_number("SRV6_FABRIC_MTU", 1280..=65_535);
         let steering = source.map(|source| srv6_steer::Config {
             source,
@@ -220,7 +220,7 @@ mod tests {
             ("BACKEND_INTERFACE", "eth9"),
             ("ROUTE_PLATFORM", "none"),
             ("ROUTE_TABLE_ID", "100"),
-            ("DEST_FUNCTION", "0xfe06"),
+            ("DEST_FUNCTION", "fe06"),
             ("SRV6_POLICY", "latency"),
             ("SRV6_ALGO", "128"),
             ("SRV6_ENCAP", "encap"),

@@ -26,7 +26,8 @@ impl Reader {
         let unknown = self
             .variables
             .iter()
-            .filter(|(name, _)| name.starts_with("SRV6_") && Field::named(name).is_none());
+            .filter(|(name, _)| name.starts_with("SRV6_") && Field::named(name).is_none())
+            .filter(|(name, _)| !is_service_link(name));
         self.mistakes.extend(unknown.map(|(name, value)| {
             let near = FIELDS.iter().map(|field| field.name).min_by_key(|known| distance(known, name));
             let hint = near
@@ -81,15 +82,11 @@ impl Reader {
         }
     }
 
-    /// A uSID function: hexadecimal with 0x, else decimal; 16 bits.
+    /// A uSID function: hexadecimal as in the text of a SID, with or without 0x; 16 bits, not 0.
     pub(super) fn function(&mut self, name: &'static str) -> Option<u32> {
         let text = self.text(name)?;
-        let parsed = match text.strip_prefix("0x") {
-            Some(digits) => u32::from_str_radix(digits, 16),
-            None => text.parse(),
-        };
-        match parsed {
-            Ok(value) if value <= 0xffff => Some(value),
+        match u32::from_str_radix(text.strip_prefix("0x").unwrap_or(&text), 16) {
+            Ok(value @ 1..=0xffff) => Some(value),
             _ => self.refuse(name, None),
         }
     }
@@ -131,6 +128,19 @@ fn distance(one: &str, other: &str) -> usize {
     row.last().copied().unwrap_or(0)
 }
 
+/// Whether Kubernetes made this variable, for a Service whose name begins with `srv6-`, and not a person.
+fn is_service_link(name: &str) -> bool {
+    let port = |rest: &str| {
+        let mut parts = rest.split('_');
+        parts.next().is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
+            && parts.next().is_some_and(|protocol| matches!(protocol, "TCP" | "UDP" | "SCTP"))
+    };
+    name.ends_with("_SERVICE_HOST")
+        || name.contains("_SERVICE_PORT")
+        || name.ends_with("_PORT")
+        || name.split_once("_PORT_").is_some_and(|(_, rest)| port(rest))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -149,5 +159,22 @@ mod tests {
         let mut reader = Reader::new([("SRV6_ENTIRELY_ELSE".to_owned(), "1".to_owned())].into());
         reader.refuse_unknown();
         assert_eq!(reader.finish(()).unwrap_err().to_string(), "SRV6_ENTIRELY_ELSE=\"1\": no such setting");
+    }
+
+    #[test]
+    fn what_kubernetes_sets_for_a_service_is_no_mistake() {
+        let links = [
+            "SRV6_API_SERVICE_HOST",
+            "SRV6_API_SERVICE_PORT_HTTP",
+            "SRV6_API_PORT",
+            "SRV6_API_PORT_80_TCP_ADDR",
+        ];
+        let set = links.map(|name| (name.to_owned(), "10.0.0.1".to_owned()));
+        let mut reader = Reader::new(set.into_iter().collect());
+        reader.refuse_unknown();
+        assert!(reader.finish(()).is_ok());
+        for mistake in ["SRV6_API", "SRV6_PORT_EIGHTY_TCP", "SRV6_PORTS"] {
+            assert!(!is_service_link(mistake), "{mistake}");
+        }
     }
 }

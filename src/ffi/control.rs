@@ -50,8 +50,8 @@ pub(super) unsafe fn init(
     let (plugin, context) = match plugin::init(version, &init, tables::install) {
         Ok(ready) => ready,
         Err(error) => {
-            // The first failure of all happens before anybody could have set up where messages go.
-            crate::log::attach(logger, log::LevelFilter::Warn);
+            // The first failure of all happens before anybody has set up where messages go.
+            crate::log::attach_if_none(logger, log::LevelFilter::Warn);
             return Err(error);
         }
     };
@@ -175,10 +175,12 @@ pub(super) unsafe fn accept(
 /// C1.
 pub(super) unsafe fn close_send(comm: *mut c_void) -> Result<(), Error> {
     let plugin = active()?;
+    // Taken before the close: another thread's connect may get a comm at the same address right after it.
+    let path = plugin.take_path(comm);
     // SAFETY: C1.
     let result = unsafe { plugin.net().close_send(comm) }.map_err(inner("closeSend"));
-    // After the close, and whatever came of it: NCCL won't close it again.
-    plugin.closed(comm);
+    // Given back after it, and whatever came of it: NCCL won't close it again.
+    plugin.closed(path);
     result
 }
 
