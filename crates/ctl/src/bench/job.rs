@@ -82,10 +82,13 @@ pub(super) fn run<T>(
                 std::thread::sleep(Duration::from_millis(10));
             }
             match abort.reason() {
-                Some(reason) if !format!("{error:#}").contains(reason) => {
-                    Err(error.context(reason.to_owned()))
+                Some(reason) => {
+                    let known = format!("{error:#}").contains(reason);
+                    let error = if known { error } else { error.context(reason.to_owned()) };
+                    // Waits until all others are told; rank 0's end before that would be what they name.
+                    meeting.leave();
+                    Err(error)
                 }
-                Some(_) => Err(error),
                 None => {
                     if !error.is::<Final>() {
                         meeting.fail(&format!("{error:#}"));

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::{Child, Stdio};
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use srv6_fabric::Topology;
 use srv6_lab::{Lab, LinkCounters, Options};
+use srv6_paths::read_topology;
+use srv6_pathserver::{Options as ServerOptions, Running, Server};
 
 use super::ranks::{Job, Ranks};
 use super::{Scene, fabric, heading, working};
@@ -29,8 +29,9 @@ pub(super) fn play(scene: &Scene, file: &Path) -> anyhow::Result<()> {
     let hosts: Vec<String> = lab.hosts().map(|h| h.name().to_owned()).collect();
     println!("{} switches and {} hosts are up", lab.switches().count(), hosts.len());
 
-    let server = PathServer::start(scene, &lab, file).context("starting the path server")?;
-    println!("path server: {}", server.endpoint);
+    let server = path_server(&lab, file).context("starting the path server")?;
+    let endpoint = server.url();
+    println!("path server: {endpoint}");
 
     heading("all-reduce over 4 hosts, SRV6_TRANSPORT=multipath, SRV6_STRICT=1");
     let before = lab.links()?;
@@ -39,7 +40,7 @@ pub(super) fn play(scene: &Scene, file: &Path) -> anyhow::Result<()> {
         hosts: &hosts,
         arguments: &["-b", "4M", "-e", "32M", "-f", "2", "-n", "10", "-w", "2"],
         settings: &[
-            ("JALAPENO_API_ENDPOINT", server.endpoint.as_str()),
+            ("JALAPENO_API_ENDPOINT", endpoint.as_str()),
             ("SRV6_MODE", "local"),
             ("SRV6_STRICT", "1"),
         ],
@@ -95,48 +96,12 @@ pub(super) fn play(scene: &Scene, file: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The path server as its own process in the management network.
-#[derive(Debug)]
-struct PathServer {
-    child: Child,
-    endpoint: String,
-}
-
-impl PathServer {
-    fn start(scene: &Scene, lab: &Lab, file: &Path) -> anyhow::Result<Self> {
-        let node = lab.management();
-        let address = lab.management_address(node.name())?;
-        let program = scene.program.to_str().context("this program's path is not text")?;
-        let log = std::fs::File::create(scene.folder.join("pathserver.log"))?;
-        let child = node
-            .command(program)
-            .args(["serve", "--listen", &format!("{address}:{PORT}"), "--topology"])
-            .arg(file)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()?;
-        let mut server = Self { child, endpoint: format!("http://{address}:{PORT}") };
-        let started = Instant::now();
-        let listens = move || std::net::TcpStream::connect((address, PORT)).is_ok();
-        while !node.run(listens) {
-            if let Some(status) = server.child.try_wait()? {
-                bail!("it ended with {status}; see pathserver.log");
-            }
-            if started.elapsed() > Duration::from_secs(10) {
-                bail!("it does not listen after 10 s; see pathserver.log");
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        Ok(server)
-    }
-}
-
-impl Drop for PathServer {
-    fn drop(&mut self) {
-        let _ended = self.child.kill();
-        let _status = self.child.wait();
-    }
+/// Starts the path server in the management network; it ends with what is returned, or with this process.
+fn path_server(lab: &Lab, file: &Path) -> anyhow::Result<Running> {
+    let (documents, _) = read_topology(file, "fabric_graph", "hosts")?;
+    let address = lab.management_address(lab.management().name())?;
+    let start = move || Server::bind((address, PORT).into(), &documents, ServerOptions::default())?.spawn();
+    Ok(lab.management().run(start)?)
 }
 
 /// What the plugin said it chose: `connection A -> B: path host00 > … carrier C from … in … ms`.

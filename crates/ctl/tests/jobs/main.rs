@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use scene::Scene;
 use srv6_pathserver::{Faults, FaultyReply};
 
-const LIMIT: Duration = Duration::from_secs(180);
+const LIMIT: Duration = Duration::from_secs(300);
 
 /// Enough work that there is time to look at a job while it runs.
 const LONG: [&str; 8] = ["-b", "1M", "-e", "1M", "-n", "200", "-w", "1"];
@@ -155,7 +155,9 @@ fn two_jobs_on_the_same_hosts_share_routes() {
         list.as_array().unwrap().iter().map(|r| r["holders"].as_u64().unwrap()).collect::<Vec<_>>()
     };
     let before = scene.routes("host00");
-    let short = scene.start("short", 29501, &hosts, &SHORT, &[]);
+    // Long enough to be seen beside the other, short enough to end before it.
+    let fifth = ["-b", "1M", "-e", "1M", "-n", "40", "-w", "1"];
+    let short = scene.start("short", 29501, &hosts, &fifth, &[]);
     let started = Instant::now();
     while list() != [2] {
         assert!(started.elapsed() < Duration::from_secs(30), "the jobs never shared the route: {:?}", list());

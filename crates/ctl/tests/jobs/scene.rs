@@ -150,7 +150,20 @@ impl Scene {
             .node(node)
             .unwrap()
             .command("tshark")
-            .args(["-i", interface, "-f", "ip6 proto 41", "-c", "20", "-n", "-l", "-T", "fields"])
+            .args([
+                "-i",
+                interface,
+                "-f",
+                "ip6 proto 41",
+                "-c",
+                "20",
+                "-a",
+                "duration:300",
+                "-n",
+                "-l",
+                "-T",
+                "fields",
+            ])
             .args(["-E", "occurrence=a", "-e", "ipv6.dst"])
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
