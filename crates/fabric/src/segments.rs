@@ -30,6 +30,43 @@ impl Encoding {
 /// # Errors
 /// A switch without a SID of the algorithm, SIDs in different blocks, no function for the family.
 pub fn segments(topology: &Topology, path: &Path, encoding: &Encoding) -> Result<Segments, CarrierError> {
+    let Waypoints { block, mut usids, last, destination } = waypoints(topology, path, encoding)?;
+    let function = function(last, destination, block, encoding)?;
+    if !usids.ends_with(&function) {
+        usids.extend(&function);
+    }
+    Segments::pack(block, &usids, function.len() + 1)
+}
+
+/// Packs the SIDs of a path's switches and nothing behind them: for a routing header on the socket.
+///
+/// The packet isn't encapsulated then, so no switch may decapsulate it: the last one ends the carrier with its plain End
+/// and takes the next segment, the destination itself, out of the header (RFC 8986 section 4.1).
+///
+/// # Errors
+/// A switch without a SID of the algorithm, SIDs in different blocks.
+pub fn header_segments(
+    topology: &Topology,
+    path: &Path,
+    encoding: &Encoding,
+) -> Result<Segments, CarrierError> {
+    let Waypoints { block, usids, .. } = waypoints(topology, path, encoding)?;
+    Segments::pack(block, &usids, 1)
+}
+
+/// The switches of a path as uSIDs.
+struct Waypoints<'a> {
+    block: Block,
+    usids: Vec<u32>,
+    last: &'a Vertex,
+    destination: &'a Vertex,
+}
+
+fn waypoints<'a>(
+    topology: &'a Topology,
+    path: &Path,
+    encoding: &Encoding,
+) -> Result<Waypoints<'a>, CarrierError> {
     let vertices: Vec<&Vertex> = path.vertices.iter().map(|&v| topology.vertex(v)).collect();
     let too_short = CarrierError::TooShort { vertices: vertices.len() };
     let [_source, switches @ .., destination] = vertices.as_slice() else { return Err(too_short) };
@@ -49,12 +86,7 @@ pub fn segments(topology: &Topology, path: &Path, encoding: &Encoding) -> Result
         usids.push(format.field(sid.address, 0));
     }
     let block = block.ok_or(CarrierError::NoSegments)?;
-
-    let function = function(last, destination, block, encoding)?;
-    if !usids.ends_with(&function) {
-        usids.extend(&function);
-    }
-    Segments::pack(block, &usids, function.len() + 1)
+    Ok(Waypoints { block, usids, last, destination })
 }
 
 /// The switch's uN: of the SIDs with this algorithm the first of the uN family, else the first.

@@ -11,8 +11,8 @@ use std::net::IpAddr;
 
 use proptest::prelude::*;
 use srv6_fabric::{
-    Documents, Encoding, Family, Path, SidFormat, Topology, TopologyError, VertexIndex, equal_cost_paths,
-    segments, spread,
+    Documents, Encoding, Family, Path, SidFormat, Topology, TopologyError, VertexIndex, disjoint,
+    equal_cost_paths, header_segments, segments, spread,
 };
 
 fn fabric(name: &str) -> Topology {
@@ -55,6 +55,26 @@ fn four_by_four_has_a_path_per_spine_and_the_labs_carriers() {
     assert!(refused.unwrap_err().to_string().contains("leaf01 has no decapsulation SID for IPv4"));
     let asked = Encoding { function: Some(0xfe04), ..Encoding::of(Family::V4) };
     assert_eq!(carriers(&t, "host00", "host01", &asked)[0], "fc00:0:1200:1000:1201:fe04::");
+}
+
+#[test]
+fn a_routing_header_names_the_switches_and_no_function() {
+    for (name, from, to, want) in [
+        ("4x4", "host00", "host01", "fc00:0:1200:1002:1201::"),
+        ("3x3", "srv6-pytorch-0", "srv6-pytorch-1", "fcbb:0:1004:1002:1005::"),
+    ] {
+        let t = fabric(name);
+        let packed = header_segments(&t, &between(&t, from, to)[2], &Encoding::of(Family::V6)).unwrap();
+        assert_eq!(packed.to_string(), want);
+    }
+}
+
+#[test]
+fn several_paths_of_a_pair_go_over_different_spines() {
+    let t = fabric("2x4x4");
+    let paths = between(&t, "host00", "host07");
+    assert_eq!(disjoint(&paths, 4, 2), [2, 3, 0, 1]);
+    assert_eq!(disjoint(&between(&t, "host00", "host01"), 2, 0), [0, 0], "one leaf, one path");
 }
 
 #[test]
