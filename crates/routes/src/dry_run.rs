@@ -1,17 +1,20 @@
 //! `ROUTE_PLATFORM=none`: says what it would do.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr};
 
 use srv6_fabric::Flow;
 
-use crate::{Dataplane, Interface, LinuxRoutes, Reach, Route, RouteError, RouteKey};
+use crate::{
+    Dataplane, Interface, LaneRules, LinuxRoutes, Pinning, Reach, Route, RouteError, RouteKey, Rule, Selector,
+};
 
 /// Reads the kernel, remembers changes instead of making them, and logs each as the `ip` command it is.
 #[derive(Debug)]
 pub struct DryRun {
     kernel: LinuxRoutes,
     routes: BTreeMap<RouteKey, Route>,
+    rules: BTreeSet<Rule>,
 }
 
 impl DryRun {
@@ -20,7 +23,7 @@ impl DryRun {
     /// # Errors
     /// No netlink socket.
     pub fn new() -> Result<Self, RouteError> {
-        Ok(Self { kernel: LinuxRoutes::new()?, routes: BTreeMap::new() })
+        Ok(Self { kernel: LinuxRoutes::new()?, routes: BTreeMap::new(), rules: BTreeSet::new() })
     }
 }
 
@@ -61,5 +64,37 @@ impl Dataplane for DryRun {
 
     fn reach(&mut self, carrier: Ipv6Addr) -> Result<Option<Reach>, RouteError> {
         self.kernel.reach(carrier)
+    }
+
+    fn lane_rules(&mut self) -> Option<&mut dyn LaneRules> {
+        Some(self)
+    }
+}
+
+impl LaneRules for DryRun {
+    fn pinnings(&self) -> &[Pinning] {
+        self.kernel.pinnings()
+    }
+
+    fn owned_rules(&mut self) -> Result<Vec<Rule>, RouteError> {
+        Ok(self.rules.iter().copied().collect())
+    }
+
+    fn set_rule(&mut self, rule: &Rule) -> Result<(), RouteError> {
+        if self.rules.insert(*rule) {
+            log::info!("would run: {}", rule.command());
+        }
+        Ok(())
+    }
+
+    fn remove_rule(&mut self, rule: &Rule) -> Result<(), RouteError> {
+        if self.rules.remove(rule) {
+            log::info!("would run: {}", rule.removal());
+        }
+        Ok(())
+    }
+
+    fn takes_by(&mut self, _flow: Flow, _selector: Selector, _key: &RouteKey) -> Result<(), RouteError> {
+        Ok(())
     }
 }

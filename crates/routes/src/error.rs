@@ -28,6 +28,15 @@ pub enum RouteError {
         /// The attempted change.
         doing: String,
     },
+    /// A kernel without rules.
+    #[error(
+        "the kernel refused {doing} as not supported: it lacks routing rules (CONFIG_IP_MULTIPLE_TABLES, \
+         CONFIG_IPV6_MULTIPLE_TABLES)"
+    )]
+    NoRules {
+        /// The attempted change.
+        doing: String,
+    },
     /// The outer packet would have nowhere to go.
     #[error(
         "no route to carrier {carrier}: packets would be lost; add one for the uSID block \

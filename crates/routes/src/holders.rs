@@ -1,6 +1,6 @@
-//! Who needs a route: references that end with their process, however it ends.
+//! Who needs a route or a rule: references that end with their process, however it ends.
 //!
-//! A reference is a bound socket in the abstract unix namespace, named after the route. That namespace
+//! A reference is a bound socket in the abstract unix namespace, named after the route or rules. That namespace
 //! belongs to the network namespace, exactly as the routes do: containers that share a network see each
 //! other's references, others don't, no directory has to be writable, and the kernel takes the name away
 //! when the last process that holds the socket is gone, SIGKILL included. `/proc/net/unix` lists them.
@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use crate::{RouteError, RouteKey};
+use crate::{RouteError, RouteKey, RuleKey};
 
 const LOCK: &str = "srv6/lock";
 const HOLD: &str = "srv6/hold/";
@@ -114,7 +114,7 @@ fn try_change() -> bool {
     CHANGING.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_ok()
 }
 
-/// One reference on a route; given back on drop.
+/// One reference on a route or on rules; given back on drop.
 #[derive(Debug)]
 pub struct Hold {
     number: u64,
@@ -163,25 +163,15 @@ impl Holders {
     /// # Errors
     /// The kernel's refusal.
     pub fn hold(self, _lock: &HoldersLock, key: &RouteKey) -> Result<Hold, RouteError> {
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        // Process ids repeat across containers that share a network: a taken name is tried again with
-        // another suffix.
-        for attempt in 0..64 {
-            let name = format!("{}{}.{number}.{attempt}", prefix(key), std::process::id());
-            match bind(&name) {
-                Ok(socket) => {
-                    let file = File::from(OwnedFd::from(socket));
-                    let inode =
-                        file.metadata().map_err(|source| kernel("look at a reference", source))?.ino();
-                    let mut held = Process::current().held.lock();
-                    held.get_or_insert_default().sockets.insert(number, (file.into(), inode));
-                    return Ok(Hold { number });
-                }
-                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
-                Err(source) => return Err(kernel("bind a reference", source)),
-            }
-        }
-        Err(kernel("bind a reference", io::Error::from(io::ErrorKind::AddrInUse)))
+        reference(&name(key))
+    }
+
+    /// Takes a reference on the rules of a slot.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub fn hold_rule(self, _lock: &HoldersLock, key: &RuleKey) -> Result<Hold, RouteError> {
+        reference(&rule_name(key))
     }
 
     /// How many references each route has, over all processes of the network namespace.
@@ -220,7 +210,16 @@ pub struct HoldCounts(HashMap<String, HashSet<u64>>);
 impl HoldCounts {
     /// References on this route.
     pub fn of(&self, key: &RouteKey) -> usize {
-        self.0.get(&name(key)).map_or(0, HashSet::len)
+        self.of_name(&name(key))
+    }
+
+    /// References on the rules of a slot.
+    pub fn of_rule(&self, key: &RuleKey) -> usize {
+        self.of_name(&rule_name(key))
+    }
+
+    fn of_name(&self, name: &str) -> usize {
+        self.0.get(name).map_or(0, HashSet::len)
     }
 }
 
@@ -244,8 +243,30 @@ fn name(key: &RouteKey) -> String {
     format!("{}/{}", key.table, key.destination)
 }
 
-fn prefix(key: &RouteKey) -> String {
-    format!("{HOLD}{}/", name(key))
+fn rule_name(key: &RuleKey) -> String {
+    format!("rule/{}/{}", key.slot.table(), key.pinning)
+}
+
+/// Binds the socket of one reference on what is called `name`.
+fn reference(name: &str) -> Result<Hold, RouteError> {
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    // Process ids repeat across containers that share a network: a taken name is tried again with
+    // another suffix.
+    for attempt in 0..64 {
+        let address = format!("{HOLD}{name}/{}.{number}.{attempt}", std::process::id());
+        match bind(&address) {
+            Ok(socket) => {
+                let file = File::from(OwnedFd::from(socket));
+                let inode = file.metadata().map_err(|source| kernel("look at a reference", source))?.ino();
+                let mut held = Process::current().held.lock();
+                held.get_or_insert_default().sockets.insert(number, (file.into(), inode));
+                return Ok(Hold { number });
+            }
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+            Err(source) => return Err(kernel("bind a reference", source)),
+        }
+    }
+    Err(kernel("bind a reference", io::Error::from(io::ErrorKind::AddrInUse)))
 }
 
 fn bind(name: &str) -> io::Result<UnixDatagram> {

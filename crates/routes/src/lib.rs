@@ -2,7 +2,8 @@
 //!
 //! The upper half decides: a [`Route`] says what is wanted, [`plan`] compares it with what is there. The lower
 //! half programs: a [`Dataplane`] reads, replaces and removes routes that carry our protocol number, and
-//! no others. [`Holders`] counts references across processes, so that N ranks share a route and a killed
+//! no others. Several routes to one destination lie in the tables of [`Slot`]s, and [`Rule`]s lead a socket to its
+//! slot by a mark or a port. [`Holders`] counts references across processes, so that N ranks share a route and a killed
 //! one leaks nothing.
 #![forbid(unsafe_code)]
 
@@ -10,9 +11,13 @@ mod dry_run;
 mod error;
 mod garbage;
 mod holders;
+mod lane_rules;
 mod linux;
+mod pinning;
 mod plan;
 mod route;
+mod rule;
+mod slot;
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -24,9 +29,13 @@ pub use garbage::{Garbage, collect_garbage};
 pub use holders::{
     Hold, HoldCounts, Holders, HoldersLock, after_fork_in_child, after_fork_in_parent, before_fork,
 };
+pub use lane_rules::{LaneRules, Selector};
 pub use linux::LinuxRoutes;
+pub use pinning::{Ability, Missing, PinningReport, pinning};
 pub use plan::{Plan, plan};
 pub use route::{EncapMode, Route, RouteKey, Target};
+pub use rule::{Match, RULE_PRIORITY_BASE, RULE_PRIORITY_END, Rule, RuleKey};
+pub use slot::{LANE_PORT_BASE, LANE_PORTS, LANE_TABLE_BASE, Pinning, SLOTS, Slot};
 
 /// Protocol number of every route that is ours (`rtm_protocol`; unused in iproute2's `rt_protos`).
 pub const PROTOCOL: u8 = 196;
@@ -49,6 +58,8 @@ pub struct Interface {
 pub struct Reach {
     /// Index of the interface that it would leave by.
     pub interface: u32,
+    /// The router that it would go to; `None` where the route has none.
+    pub gateway: Option<IpAddr>,
     /// Prefix length of the route that it would take; 0 is the default route.
     pub prefix_len: u8,
 }
@@ -102,4 +113,8 @@ pub trait Dataplane: Send + std::fmt::Debug {
     /// # Errors
     /// The dataplane's own failure.
     fn reach(&mut self, carrier: Ipv6Addr) -> Result<Option<Reach>, RouteError>;
+
+    /// Rules that tell connections of one flow apart; `None` where the dataplane can't (one that sees packets but no
+    /// sockets and their marks).
+    fn lane_rules(&mut self) -> Option<&mut dyn LaneRules>;
 }

@@ -4,16 +4,19 @@ use std::net::IpAddr;
 
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::route::{
-    RouteAddress, RouteAttribute, RouteLwEnCapType, RouteLwTunnelEncap, RouteMessage, RouteMetric,
-    RouteProtocol, RouteSeg6IpTunnel, RouteType, Seg6Mode,
+    RouteAddress, RouteAttribute, RouteFlags, RouteLwEnCapType, RouteLwTunnelEncap, RouteMessage,
+    RouteMetric, RouteProtocol, RouteSeg6IpTunnel, RouteType, Seg6Mode,
 };
 use rtnetlink::RouteMessageBuilder;
 use srv6_fabric::{Prefix, Segments};
 
-use crate::{EncapMode, METRIC, PROTOCOL, Route, RouteKey, Target};
+use crate::{EncapMode, METRIC, PROTOCOL, Route, RouteKey, Selector, Target};
 
 /// `SEG6_IPTUN_MODE_ENCAP_RED` of the kernel's `seg6_iptunnel.h`; the crate has no name for it.
 const ENCAP_RED: u32 = 3;
+
+/// `IPPROTO_TCP`.
+const TCP: u8 = 6;
 
 /// The message for `RTM_NEWROUTE`.
 pub(super) fn route(route: &Route) -> RouteMessage {
@@ -53,16 +56,32 @@ pub(super) fn table(key: &RouteKey) -> RouteMessage {
     message
 }
 
-/// Asks for the entry that a packet to `destination` would match, the entry itself rather than the outcome.
-pub(super) fn lookup(source: Option<IpAddr>, destination: IpAddr) -> RouteMessage {
+/// Asks for the entry that a packet to `destination` would match, the entry itself rather than the outcome; with a
+/// selector that of a TCP packet from such a socket.
+pub(super) fn lookup(
+    source: Option<IpAddr>,
+    destination: IpAddr,
+    selector: Option<Selector>,
+) -> RouteMessage {
     let mut message = RouteMessage::default();
     message.header.address_family = family(destination);
     message.header.destination_prefix_length = Prefix::host(destination).length();
-    message.header.flags = netlink_packet_route::route::RouteFlags::FibMatch;
+    message.header.flags = RouteFlags::FibMatch;
+    if destination.is_ipv4() {
+        // Otherwise IPv4 says "main" whatever the table was; IPv6 always says the right one and refuses the flag.
+        message.header.flags |= RouteFlags::LookupTable;
+    }
     message.attributes.push(RouteAttribute::Destination(address(destination)));
     if let Some(source) = source {
         message.header.source_prefix_length = Prefix::host(source).length();
         message.attributes.push(RouteAttribute::Source(address(source)));
+    }
+    match selector {
+        Some(Selector::Mark(mark)) => message.attributes.push(RouteAttribute::Mark(mark)),
+        Some(Selector::SourcePort(port)) => {
+            message.attributes.extend([RouteAttribute::IpProto(TCP), RouteAttribute::Sport(port)]);
+        }
+        None => {}
     }
     message
 }
@@ -116,6 +135,7 @@ pub(super) struct Entry {
     pub(super) prefix_len: u8,
     pub(super) destination: Option<IpAddr>,
     pub(super) interface: Option<u32>,
+    pub(super) gateway: Option<IpAddr>,
     pub(super) kind: RouteType,
 }
 
@@ -136,6 +156,7 @@ pub(super) fn entry(message: &RouteMessage) -> Entry {
         prefix_len: message.header.destination_prefix_length,
         destination: None,
         interface: None,
+        gateway: None,
         kind: message.header.kind,
     };
     for attribute in &message.attributes {
@@ -144,9 +165,17 @@ pub(super) fn entry(message: &RouteMessage) -> Entry {
             RouteAttribute::Destination(a) => entry.destination = ip(a),
             RouteAttribute::Priority(priority) => entry.metric = *priority,
             RouteAttribute::Oif(index) => entry.interface = Some(*index),
+            RouteAttribute::Gateway(a) => entry.gateway = ip(a),
             // The first of several equal ways: enough to say that there is one.
             RouteAttribute::MultiPath(hops) => {
-                entry.interface = hops.first().map(|hop| hop.interface_index);
+                let first = hops.first();
+                entry.interface = first.map(|hop| hop.interface_index);
+                entry.gateway = first.and_then(|hop| {
+                    hop.attributes.iter().find_map(|a| match a {
+                        RouteAttribute::Gateway(a) => ip(a),
+                        _ => None,
+                    })
+                });
             }
             _ => {}
         }

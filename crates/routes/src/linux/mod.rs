@@ -1,6 +1,7 @@
 //! The Linux kernel as dataplane, over rtnetlink.
 
 mod message;
+mod rules;
 
 use std::future::Future;
 use std::io;
@@ -15,7 +16,7 @@ use rtnetlink::Handle;
 use srv6_fabric::Flow;
 use tokio::runtime::Runtime;
 
-use crate::{Dataplane, Interface, Reach, Route, RouteError, RouteKey, Target};
+use crate::{Dataplane, Interface, LaneRules, Reach, Route, RouteError, RouteKey, Selector, Target};
 
 /// Attempts of one change before a lack of memory is believed.
 ///
@@ -96,8 +97,9 @@ impl LinuxRoutes {
         &self,
         source: Option<IpAddr>,
         destination: IpAddr,
+        selector: Option<Selector>,
     ) -> Result<Option<message::Entry>, RouteError> {
-        let request = self.handle.route().get(message::lookup(source, destination));
+        let request = self.handle.route().get(message::lookup(source, destination, selector));
         match self.wait(async move { request.execute().boxed_local().try_next().await }) {
             Ok(found) => Ok(found.as_ref().map(message::entry)),
             Err(error) if is_unreachable(&error) => Ok(None),
@@ -105,6 +107,18 @@ impl LinuxRoutes {
                 Err(RouteError::Kernel { doing: format!("look up a route to {destination}"), source })
             }
         }
+    }
+
+    fn taken(&self, flow: Flow, selector: Option<Selector>, key: &RouteKey) -> Result<(), RouteError> {
+        let taken = match self.lookup(Some(flow.src), flow.dst, selector)? {
+            Some(entry) if entry.is_at(key) && entry.protocol == crate::PROTOCOL => return Ok(()),
+            Some(entry) => format!(
+                "they take one of /{} in table {} with metric {} and protocol {}",
+                entry.prefix_len, entry.table, entry.metric, entry.protocol
+            ),
+            None => "they take none at all".to_owned(),
+        };
+        Err(RouteError::Shadowed { flow, destination: key.destination, table: key.table, taken })
     }
 
     fn dump(&self, family: AddressFamily) -> Result<Vec<RouteMessage>, RouteError> {
@@ -207,25 +221,25 @@ impl Dataplane for LinuxRoutes {
     }
 
     fn takes(&mut self, flow: Flow, key: &RouteKey) -> Result<(), RouteError> {
-        let taken = match self.lookup(Some(flow.src), flow.dst)? {
-            Some(entry) if entry.is_at(key) && entry.protocol == crate::PROTOCOL => return Ok(()),
-            Some(entry) => format!(
-                "they take one of /{} in table {} with metric {} and protocol {}",
-                entry.prefix_len, entry.table, entry.metric, entry.protocol
-            ),
-            None => "they take none at all".to_owned(),
-        };
-        Err(RouteError::Shadowed { flow, destination: key.destination, table: key.table, taken })
+        self.taken(flow, None, key)
     }
 
     fn reach(&mut self, carrier: Ipv6Addr) -> Result<Option<Reach>, RouteError> {
-        Ok(match self.lookup(None, carrier.into())? {
+        Ok(match self.lookup(None, carrier.into(), None)? {
             Some(message::Entry {
-                kind: RouteType::Unicast, interface: Some(interface), prefix_len, ..
-            }) => Some(Reach { interface, prefix_len }),
+                kind: RouteType::Unicast,
+                interface: Some(interface),
+                gateway,
+                prefix_len,
+                ..
+            }) => Some(Reach { interface, gateway, prefix_len }),
             // A local or unreachable entry swallows the packet just as none at all does.
             _ => None,
         })
+    }
+
+    fn lane_rules(&mut self) -> Option<&mut dyn LaneRules> {
+        Some(self)
     }
 }
 
