@@ -66,6 +66,15 @@ impl Dataplane for DryRun {
         self.kernel.reach(carrier)
     }
 
+    fn carries(
+        &mut self,
+        _carrier: Ipv6Addr,
+        _selector: Option<Selector>,
+        _key: &RouteKey,
+    ) -> Result<bool, RouteError> {
+        Ok(true)
+    }
+
     fn lane_rules(&mut self) -> Option<&mut dyn LaneRules> {
         Some(self)
     }

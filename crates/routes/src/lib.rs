@@ -114,6 +114,17 @@ pub trait Dataplane: Send + std::fmt::Debug {
     /// The dataplane's own failure.
     fn reach(&mut self, carrier: Ipv6Addr) -> Result<Option<Reach>, RouteError>;
 
+    /// Whether the outer packet to a carrier takes our route with this key; with a selector that of such a socket.
+    ///
+    /// # Errors
+    /// The dataplane's own failure.
+    fn carries(
+        &mut self,
+        carrier: Ipv6Addr,
+        selector: Option<Selector>,
+        key: &RouteKey,
+    ) -> Result<bool, RouteError>;
+
     /// Rules that tell connections of one flow apart; `None` where the dataplane can't (one that sees packets but no
     /// sockets and their marks).
     fn lane_rules(&mut self) -> Option<&mut dyn LaneRules>;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use srv6_fabric::{CarrierError, Family};
 use srv6_paths::{ApiError, PathError};
-use srv6_routes::RouteError;
+use srv6_routes::{Pinning, RouteError};
 
 /// A flow, or all of steering, that failed.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +40,24 @@ pub enum SteerError {
         /// The other source.
         other: IpAddr,
     },
+    /// Nothing ties sockets to paths here.
+    #[error("nothing ties sockets to paths here: {}", listed(reasons))]
+    NoPinning {
+        /// What was tried, and why it doesn't do.
+        reasons: Vec<(Pinning, String)>,
+    },
+    /// The dataplane has no such way of pinning.
+    #[error("this dataplane can't pin sockets to paths by {pinning}")]
+    NotOffered {
+        /// The way asked for.
+        pinning: Pinning,
+    },
+    /// A routing header is an extension of IPv6.
+    #[error("packets to {destination} can't have an IPv6 routing header")]
+    HeaderFamily {
+        /// An IPv4 address.
+        destination: IpAddr,
+    },
     /// The deadline passed before its turn came.
     #[error("not steered within {} ms: the flows before it took that long", waited.as_millis())]
     Late {
@@ -53,6 +71,10 @@ pub enum SteerError {
         #[source]
         source: io::Error,
     },
+}
+
+fn listed(reasons: &[(Pinning, String)]) -> String {
+    reasons.iter().map(|(pinning, reason)| format!("{pinning}: {reason}")).collect::<Vec<_>>().join("; ")
 }
 
 /// The error and all its causes, in one line.

@@ -1,12 +1,14 @@
 //! The life of a steered flow: ask for paths, choose one, plan its route, ready.
 //!
 //! [`Steer`] is the face that connects see: [`Steer::request`] returns at once, [`Hold::status`] says how far it
-//! is, dropping the [`Hold`] gives the route back. Everything that blocks happens on one background thread.
+//! is, dropping the [`Hold`] gives the route back. [`Steer::request_lanes`] does the same for a connection that takes several
+//! paths at once. Everything that blocks happens on one background thread.
 #![forbid(unsafe_code)]
 
 mod choice;
 mod config;
 mod error;
+mod lanes;
 mod steered;
 mod worker;
 
@@ -16,8 +18,10 @@ use std::time::{Duration, Instant};
 
 pub use config::{Config, Source};
 pub use error::SteerError;
+pub use lanes::{LanePath, Lanes, LanesHold, LanesStatus, LanesWanted};
 use parking_lot::Mutex;
 use srv6_fabric::Flow;
+pub use srv6_routes::Pinning;
 pub use steered::{Status, Steered};
 use worker::{Job, Worker};
 
@@ -46,8 +50,10 @@ pub(crate) struct Slot {
 }
 
 impl Steer {
-    /// Starts the background thread in the calling thread's network namespace, and removes routes that
+    /// Starts the background thread in the calling thread's network namespace, and removes routes and rules that
     /// processes before this one left behind.
+    ///
+    /// Needs no privilege: without CAP_NET_ADMIN, flows fail one by one and lanes are left with what needs no route.
     ///
     /// # Errors
     /// A path source or dataplane that can't work at all: a wrong address, no netlink socket, no thread.
@@ -79,6 +85,25 @@ impl Steer {
             return Hold { slot, owner: None };
         }
         Hold { slot, owner: Some(self.clone()) }
+    }
+
+    /// Asks for several paths of a flow at once, for one connection. Returns at once; never blocks.
+    ///
+    /// Connections of a flow begin at different paths. Those of this host to the same destination share routes, each with its
+    /// own references; a plain [`Self::request`] for the same flow has a route of its own and isn't disturbed.
+    pub fn request_lanes(&self, flow: Flow, wanted: LanesWanted) -> LanesHold {
+        let flow = Flow { src: flow.src.to_canonical(), dst: flow.dst.to_canonical() };
+        let (hold, claim) = LanesHold::new(flow, wanted);
+        // A forked child has the channel but not the thread behind it.
+        if std::process::id() != self.process {
+            claim.publish(LanesStatus::Failed("this process was forked from the one that steers".into()));
+            return hold;
+        }
+        if self.jobs.send(Job::AcquireLanes(Arc::clone(&claim))).is_err() {
+            claim.publish(LanesStatus::Failed("the steering thread has ended".into()));
+            return hold;
+        }
+        hold.owned_by(self.clone())
     }
 
     /// Waits until everything asked for and given back before this call is done, at most for `patience`.

@@ -16,7 +16,7 @@ pub enum Status {
 }
 
 /// A flow on its path.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Steered {
     /// Names of host, switches and host, in travel order.
     pub hops: Vec<String>,

@@ -238,6 +238,16 @@ impl Dataplane for LinuxRoutes {
         })
     }
 
+    fn carries(
+        &mut self,
+        carrier: Ipv6Addr,
+        selector: Option<Selector>,
+        key: &RouteKey,
+    ) -> Result<bool, RouteError> {
+        let found = self.lookup(None, carrier.into(), selector)?;
+        Ok(found.is_some_and(|entry| entry.is_at(key) && entry.protocol == crate::PROTOCOL))
+    }
+
     fn lane_rules(&mut self) -> Option<&mut dyn LaneRules> {
         Some(self)
     }

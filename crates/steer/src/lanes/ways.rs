@@ -1,0 +1,241 @@
+//! The paths of a flow that have slots, and which of them a connection takes. Pure.
+
+use srv6_fabric::{
+    CarrierError, Flow, Path, Segments, disjoint, header_segments, least_shared, replacement, segments,
+    sort_for_both_ends, spread,
+};
+use srv6_paths::Answer;
+use srv6_routes::{Pinning, SLOTS};
+
+use crate::Config;
+use crate::choice::encoding;
+
+/// Paths of a flow in the order of their slots: both directions of a pair of hosts number them alike.
+#[derive(Debug, Clone)]
+pub(crate) struct Ways {
+    ways: Vec<Way>,
+    paths: Vec<Path>,
+    /// Where the first connection of the flow begins.
+    pub(crate) start: usize,
+}
+
+/// One path of a flow.
+#[derive(Debug, Clone)]
+pub(crate) struct Way {
+    pub(crate) hops: Vec<String>,
+    pub(crate) segments: Segments,
+    pub(crate) mtu: Option<u32>,
+}
+
+/// What a connection wants of the ways.
+#[derive(Debug)]
+pub(crate) struct Demand<'a> {
+    pub(crate) count: usize,
+    pub(crate) start: usize,
+    pub(crate) along: &'a [Vec<String>],
+    /// The way that each slot leads over now, by slot; `None` where it is none of ours.
+    pub(crate) present: &'a [Option<usize>],
+}
+
+impl Ways {
+    /// The ways of a flow, at most one per slot. Of more paths those are taken that share least.
+    ///
+    /// # Errors
+    /// No path can be written as carriers: the reason for the first one.
+    pub(crate) fn new(
+        config: &Config,
+        flow: Flow,
+        answer: &Answer,
+        pinning: Pinning,
+    ) -> Result<Self, CarrierError> {
+        let (topology, encoding) = (&answer.topology, encoding(config, flow));
+        let pack = |path: &Path| match pinning {
+            Pinning::RoutingHeader => header_segments(topology, path, &encoding),
+            Pinning::Mark | Pinning::Ports => segments(topology, path, &encoding),
+        };
+        let mut paths = answer.candidates.paths.clone();
+        sort_for_both_ends(&mut paths);
+        if paths.len() > usize::from(SLOTS) {
+            let (first, last) =
+                (answer.source.min(answer.destination), answer.source.max(answer.destination));
+            let mut chosen = disjoint(&paths, usize::from(SLOTS), spread(topology, first, last, paths.len()));
+            chosen.sort_unstable();
+            paths = chosen.iter().filter_map(|&i| paths.get(i).cloned()).collect();
+        }
+        let mut refused = None;
+        let mut ways = Vec::new();
+        paths.retain(|path| match pack(path) {
+            Ok(segments) => {
+                let mtu = config.mtu.or_else(|| path.mtu(topology));
+                ways.push(Way { hops: path.names(topology), segments, mtu });
+                true
+            }
+            Err(error) => {
+                log::warn!("path {} can't be used: {error}", path.names(topology).join(" > "));
+                refused.get_or_insert(error);
+                false
+            }
+        });
+        if ways.is_empty() {
+            return Err(refused.unwrap_or(CarrierError::NoSegments));
+        }
+        let start = spread(topology, answer.source, answer.destination, ways.len());
+        Ok(Self { ways, paths, start })
+    }
+
+    /// How many there are: never 0.
+    pub(crate) fn len(&self) -> usize {
+        self.ways.len()
+    }
+
+    /// The way at a position.
+    pub(crate) fn get(&self, way: usize) -> Option<&Way> {
+        self.ways.get(way)
+    }
+
+    /// Position of the way with these segments.
+    pub(crate) fn position(&self, segments: &Segments) -> Option<usize> {
+        self.ways.iter().position(|way| way.segments == *segments)
+    }
+
+    /// The slots that a connection takes, one per lane.
+    ///
+    /// Lanes that have a path to go along come first. The others take slots that no lane has yet, whose paths share as
+    /// little as possible with those taken, and none that is avoided, even if two lanes then take the same one: a lane on a
+    /// dead path couldn't even connect. Where all are avoided, that counts for nothing.
+    pub(crate) fn choose(&self, demand: &Demand<'_>, avoided: impl Fn(&Way) -> bool) -> Vec<usize> {
+        let way_of = |slot: usize| match demand.present.get(slot) {
+            Some(present) => present.and_then(|way| self.ways.get(way)),
+            None => self.ways.get(slot),
+        };
+        let paths: Vec<Path> = (0..self.len())
+            .map(|slot| demand.present.get(slot).copied().flatten().unwrap_or(slot))
+            .filter_map(|way| self.paths.get(way).cloned())
+            .collect();
+        let usable: Vec<usize> =
+            (0..self.len()).filter(|&slot| way_of(slot).is_some_and(|way| !avoided(way))).collect();
+        let usable = if usable.is_empty() { (0..self.len()).collect() } else { usable };
+
+        let mut lanes: Vec<Option<usize>> = vec![None; demand.count];
+        let mut taken: Vec<usize> = Vec::new();
+        for (lane, path) in lanes.iter_mut().zip(demand.along) {
+            let is_reverse =
+                |slot: &usize| way_of(*slot).is_some_and(|way| way.hops.iter().eq(path.iter().rev()));
+            let matching = || usable.iter().copied().filter(is_reverse);
+            *lane = matching().find(|slot| !taken.contains(slot)).or_else(|| matching().next());
+            taken.extend(*lane);
+        }
+        for lane in lanes.iter_mut().filter(|lane| lane.is_none()) {
+            let uses = |slot: usize| taken.iter().filter(|&&t| t == slot).count();
+            let fewest = usable.iter().map(|&slot| uses(slot)).min().unwrap_or(0);
+            *lane = least_shared(&paths, &taken, demand.start, |slot| {
+                usable.contains(&slot) && uses(slot) == fewest
+            });
+            taken.extend(*lane);
+        }
+        lanes.into_iter().flatten().collect()
+    }
+
+    /// The way that stands in for a `lost` one beside `others` of the same connection; `None` if all are in use or avoided.
+    pub(crate) fn spare(
+        &self,
+        lost: Option<usize>,
+        others: &[usize],
+        avoided: impl Fn(&Way) -> bool,
+    ) -> Option<usize> {
+        let free = |way: usize| !others.contains(&way) && self.ways.get(way).is_some_and(|w| !avoided(w));
+        match lost {
+            Some(lost) => replacement(&self.paths, lost, others, free),
+            None => least_shared(&self.paths, others, self.start, free),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path as FilePath;
+    use std::time::{Duration, Instant};
+
+    use srv6_fabric::Policy;
+    use srv6_paths::{CacheLimits, Paths, Query, TopologyFile};
+
+    use super::*;
+    use crate::Source;
+
+    fn ways(fabric: &str, src: &str, dst: &str, pinning: Pinning) -> Ways {
+        let file =
+            FilePath::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../examples/fabrics/{fabric}.json"));
+        let config = Config::new(Source::File(file.clone()));
+        let source = TopologyFile::new(file, config.graph.clone(), config.hosts.clone());
+        let flow = Flow { src: src.parse().unwrap(), dst: dst.parse().unwrap() };
+        let query = Query { policy: Policy::Spread, algo: 0 };
+        let mut paths = Paths::new(Box::new(source), CacheLimits::default());
+        let answer = paths.candidates(flow, query, Instant::now() + Duration::from_secs(5)).unwrap();
+        Ways::new(&config, flow, &answer, pinning).unwrap()
+    }
+
+    fn four() -> Ways {
+        ways("4x4", "2001:db8:1000::2", "2001:db8:1001::2", Pinning::Mark)
+    }
+
+    fn free(count: usize, start: usize) -> Demand<'static> {
+        Demand { count, start, along: &[], present: &[] }
+    }
+
+    #[test]
+    fn segments_are_those_of_the_pinning() {
+        let marked = four();
+        assert_eq!(marked.get(2).unwrap().segments.to_string(), "fc00:0:1200:1002:1201:fe06::");
+        let headed = ways("4x4", "2001:db8:1000::2", "2001:db8:1001::2", Pinning::RoutingHeader);
+        assert_eq!(headed.get(2).unwrap().segments.to_string(), "fc00:0:1200:1002:1201::");
+        assert_eq!(marked.position(&marked.get(3).unwrap().segments), Some(3));
+        assert_eq!(marked.position(&headed.get(3).unwrap().segments), None);
+    }
+
+    #[test]
+    fn connections_begin_at_different_paths_and_go_around() {
+        let ways = four();
+        assert_eq!(ways.choose(&free(2, 3), |_| false), [3, 0]);
+        assert_eq!(ways.choose(&free(4, 1), |_| false), [1, 2, 3, 0]);
+        assert_eq!(ways.choose(&free(6, 2), |_| false), [2, 3, 0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn an_avoided_path_is_left_out_while_there_are_others() {
+        let ways = four();
+        let dead = |way: &Way| way.hops.contains(&"spine01".to_owned());
+        assert_eq!(ways.choose(&free(4, 1), dead), [2, 3, 0, 2]);
+        assert_eq!(ways.choose(&free(3, 1), |_| true), [1, 2, 3]);
+        // Slot 1 leads over spine03 now, since the path over spine01 died: there are three paths to choose from, and
+        // slots 1 and 3 are the same one.
+        let present = [Some(0), Some(3), Some(2), Some(3)];
+        let demand = Demand { present: &present, ..free(4, 1) };
+        assert_eq!(ways.choose(&demand, dead), [1, 2, 0, 3]);
+        let unknown = [Some(0), None, Some(2), Some(3)];
+        assert_eq!(ways.choose(&Demand { present: &unknown, ..free(3, 1) }, |_| false), [2, 3, 0]);
+    }
+
+    #[test]
+    fn acknowledgements_go_back_over_the_peers_switches() {
+        let (there, back) = (four(), ways("4x4", "2001:db8:1001::2", "2001:db8:1000::2", Pinning::Mark));
+        let peers = there.choose(&free(4, 2), |_| false);
+        let along: Vec<Vec<String>> =
+            peers.iter().map(|&slot| there.get(slot).unwrap().hops.clone()).collect();
+        let chosen = back.choose(&Demand { along: &along, ..free(4, 0) }, |_| false);
+        assert_eq!(chosen, peers, "both ends number the paths alike");
+        // One that isn't known, and one said twice, stay in their places.
+        let strange = [along[1].clone(), vec!["?".to_owned()], along[0].clone(), along[0].clone()];
+        let chosen = back.choose(&Demand { along: &strange, ..free(4, 0) }, |_| false);
+        assert_eq!((chosen[0], chosen[2], chosen[3]), (peers[1], peers[0], peers[0]));
+        assert!(!peers[..2].contains(&chosen[1]), "{chosen:?}");
+    }
+
+    #[test]
+    fn a_spare_is_one_that_the_connection_does_not_use() {
+        let ways = four();
+        assert_eq!(ways.spare(Some(1), &[0, 2], |_| false), Some(3));
+        assert_eq!(ways.spare(Some(1), &[0, 2, 3], |_| false), None);
+        assert_eq!(ways.spare(None, &[0], |way| way.hops.contains(&"spine01".to_owned())), Some(2));
+        assert_eq!(ways.spare(Some(0), &[], |_| true), None);
+    }
+}

@@ -1,0 +1,399 @@
+//! Several routes per destination, each in the table of a slot, for connections that take several paths.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use srv6_fabric::{Family, Flow, Policy, Prefix, Segments};
+use srv6_paths::{Answer, Query};
+use srv6_routes::{
+    Interface, PinningReport, Route, RouteError, RouteKey, RuleKey, Selector, Slot, Target, pinning,
+};
+
+use super::Worker;
+use crate::error::chain;
+use crate::lanes::{Avoided, Demand, LanesClaim, Ways};
+use crate::{LanePath, Lanes, LanesStatus, Pinning, SteerError, Steered};
+
+/// The connections with lanes of this process, and what was learned with them.
+#[derive(Debug, Default)]
+pub(super) struct Connections {
+    open: HashMap<u64, Connection>,
+    /// How many connections each flow has had: where the next one begins.
+    begun: HashMap<Flow, usize>,
+    avoided: Avoided,
+    /// What works here; a process doesn't gain or lose it.
+    report: Option<PinningReport>,
+}
+
+/// One connection.
+#[derive(Debug)]
+struct Connection {
+    claim: Arc<LanesClaim>,
+    pinning: Pinning,
+    ways: Ways,
+    uses: Vec<Use>,
+    /// What it has references on.
+    routes: Vec<RouteKey>,
+    rules: Vec<RuleKey>,
+    origin: String,
+    asking: Duration,
+    took: Duration,
+}
+
+/// What a lane uses.
+#[derive(Debug, Clone)]
+struct Use {
+    slot: Slot,
+    segments: Segments,
+    /// Position of that path; `None` for one of another process that isn't among ours.
+    way: Option<usize>,
+}
+
+impl Connection {
+    /// The lanes as they are now.
+    fn lanes(&self, avoided: &Avoided) -> Lanes {
+        let now = Instant::now();
+        let lanes = self.uses.iter().map(|used| {
+            let way = used.way.and_then(|way| self.ways.get(way));
+            LanePath {
+                slot: used.slot,
+                segments: used.segments.clone(),
+                mtu: way.and_then(|way| way.mtu),
+                steered: Steered {
+                    hops: way.map_or_else(|| vec!["?".to_owned()], |way| way.hops.clone()),
+                    carrier: used.segments.to_string(),
+                    origin: self.origin.clone(),
+                    took: self.took,
+                    asking: self.asking,
+                },
+            }
+        });
+        let in_use: Vec<usize> = self.uses.iter().filter_map(|used| used.way).collect();
+        let is_spare = |way: &usize| {
+            !in_use.contains(way) && self.ways.get(*way).is_some_and(|w| !avoided.contains(&w.hops, now))
+        };
+        Lanes {
+            pinning: self.pinning,
+            lanes: lanes.collect(),
+            spares: (0..self.ways.len()).filter(is_spare).count(),
+        }
+    }
+
+    fn uses_route(&self, key: &RouteKey) -> bool {
+        self.routes.contains(key)
+    }
+}
+
+impl Worker {
+    pub(super) fn open_lanes(&mut self, claim: &Arc<LanesClaim>) -> Result<Lanes, SteerError> {
+        let flow = claim.flow;
+        let deadline = self.check(flow, claim.since)?;
+        let interface = self.interface(flow.src)?;
+        let asked = Instant::now();
+        // Several paths are wanted, whatever the policy for one is; the path API's own choice is always one.
+        let query = Query { policy: Policy::Spread, algo: self.config.algo };
+        let answer = self.paths.candidates(flow, query, deadline)?;
+        let asking = asked.elapsed();
+
+        let mut reasons = Vec::new();
+        let order = match claim.wanted.pinning {
+            Some(pinning) => vec![pinning],
+            None => self.offered(flow, &mut reasons)?,
+        };
+        for pinning in order {
+            match self.pin(claim, pinning, &answer, &interface) {
+                Ok(mut connection) => {
+                    connection.asking = asking;
+                    connection.took = claim.since.elapsed();
+                    let lanes = connection.lanes(&self.connections.avoided);
+                    self.connections.open.insert(claim.number, connection);
+                    *self.connections.begun.entry(flow).or_default() += 1;
+                    return Ok(lanes);
+                }
+                Err(error) if claim.wanted.pinning.is_some() => return Err(error),
+                Err(error) => reasons.push((pinning, chain(&error))),
+            }
+        }
+        Err(SteerError::NoPinning { reasons })
+    }
+
+    /// What ties sockets to paths here, the best first; and why the rest doesn't.
+    fn offered(
+        &mut self,
+        flow: Flow,
+        reasons: &mut Vec<(Pinning, String)>,
+    ) -> Result<Vec<Pinning>, SteerError> {
+        let report = match self.connections.report.take() {
+            Some(report) => report,
+            None => pinning(None)?,
+        };
+        let mut offered = Vec::new();
+        for (_, pinning) in Pinning::NAMES {
+            let missing = &report.of(pinning).missing;
+            match self.offers(flow, pinning) {
+                Err(error) => reasons.push((pinning, chain(&error))),
+                // Nothing is changed in a dry run, so nothing is needed for it.
+                Ok(()) if missing.is_empty() || self.config.dry_run => offered.push(pinning),
+                Ok(()) => {
+                    let words: Vec<String> = missing.iter().map(ToString::to_string).collect();
+                    reasons.push((pinning, words.join(", ")));
+                }
+            }
+        }
+        self.connections.report = Some(report);
+        Ok(offered)
+    }
+
+    fn offers(&mut self, flow: Flow, pinning: Pinning) -> Result<(), SteerError> {
+        if !self.dataplane.lane_rules().is_some_and(|rules| rules.pinnings().contains(&pinning)) {
+            return Err(SteerError::NotOffered { pinning });
+        }
+        if pinning == Pinning::RoutingHeader && Family::of(flow.dst) == Family::V4 {
+            return Err(SteerError::HeaderFamily { destination: flow.dst });
+        }
+        Ok(())
+    }
+
+    /// Chooses the slots of a connection, and puts in place what they need.
+    fn pin(
+        &mut self,
+        claim: &Arc<LanesClaim>,
+        pinning: Pinning,
+        answer: &Answer,
+        interface: &Interface,
+    ) -> Result<Connection, SteerError> {
+        let flow = claim.flow;
+        self.offers(flow, pinning)?;
+        let ways = Ways::new(&self.config, flow, answer, pinning)?;
+        let present: Vec<Option<usize>> = (0..ways.len())
+            .map(|number| match self.present(flow, pinning, number) {
+                Some(segments) => ways.position(segments),
+                None => Some(number),
+            })
+            .collect();
+        let begun = self.connections.begun.get(&flow).copied().unwrap_or(0);
+        let demand = Demand {
+            count: claim.wanted.count.clamp(1, usize::from(srv6_routes::SLOTS)),
+            start: ways.start + begun,
+            along: &claim.wanted.along,
+            present: &present,
+        };
+        let now = Instant::now();
+        let avoided = &self.connections.avoided;
+        let chosen = ways.choose(&demand, |way| avoided.contains(&way.hops, now));
+
+        let mut uses = Vec::with_capacity(chosen.len());
+        for number in chosen {
+            if let (Some(slot), Some(way)) = (Slot::new(number), ways.get(number)) {
+                uses.push(Use { slot, segments: way.segments.clone(), way: Some(number) });
+            }
+        }
+        let (routes, rules) = self.needs(flow, pinning, &ways, &uses, interface)?;
+        let installed = self.ledger.claim(self.dataplane.as_mut(), &routes, &rules)?;
+        let mut connection = Connection {
+            claim: Arc::clone(claim),
+            pinning,
+            ways,
+            uses,
+            routes: installed.iter().map(|route| route.key).collect(),
+            rules,
+            origin: answer.origin.to_string(),
+            asking: Duration::ZERO,
+            took: Duration::ZERO,
+        };
+        if let Err(error) = self.verify(&connection, interface) {
+            self.ledger.release(self.dataplane.as_mut(), &connection.routes, &connection.rules);
+            return Err(error);
+        }
+        let present: Vec<Route> =
+            connection.routes.iter().filter_map(|key| self.ledger.route(key).cloned()).collect();
+        adopt(&mut connection, &present);
+        Ok(connection)
+    }
+
+    /// The segments behind a slot of this flow's destination, as far as this process has to do with it.
+    fn present(&self, flow: Flow, pinning: Pinning, number: usize) -> Option<&Segments> {
+        if pinning == Pinning::RoutingHeader {
+            return None;
+        }
+        match &self.ledger.route(&lane_key(Slot::new(number)?, flow))?.target {
+            Target::Encap { segments, .. } => Some(segments),
+            Target::Gateway(_) => None,
+        }
+    }
+
+    /// Routes and rules that lanes need, those that others depend on first.
+    fn needs(
+        &mut self,
+        flow: Flow,
+        pinning: Pinning,
+        ways: &Ways,
+        uses: &[Use],
+        interface: &Interface,
+    ) -> Result<(Vec<Route>, Vec<RuleKey>), SteerError> {
+        let (mut routes, mut rules): (Vec<Route>, Vec<RuleKey>) = (Vec::new(), Vec::new());
+        for used in uses {
+            let (slot, carrier) = (used.slot, used.segments.first());
+            let block = match pinning {
+                // The mark is also on the outer packet, and so leads it to the slot's table, too. A block route there, as the
+                // kernel resolves it now, makes the lane independent of every other table.
+                Pinning::Mark => {
+                    let gateway = match self.config.gateway {
+                        Some(gateway) => Some((gateway, interface.index)),
+                        None => {
+                            let reach = self.way_out(carrier, flow, interface)?;
+                            // A block without a router falls through to the table that has it.
+                            reach.gateway.map(|gateway| (gateway, reach.interface))
+                        }
+                    };
+                    gateway.map(|(gateway, index)| {
+                        self.block_through(gateway, slot.table(), carrier, flow, index)
+                    })
+                }
+                // The outer packet has no ports.
+                Pinning::Ports | Pinning::RoutingHeader => self.block_route(carrier, flow, interface)?,
+            };
+            let lane = (pinning != Pinning::RoutingHeader).then(|| Route {
+                key: lane_key(slot, flow),
+                interface: interface.index,
+                source: Some(flow.src),
+                mtu: used.way.and_then(|way| ways.get(way)).and_then(|way| way.mtu),
+                target: Target::Encap { mode: self.config.encap, segments: used.segments.clone() },
+            });
+            for route in block.into_iter().chain(lane) {
+                if !routes.iter().any(|r| r.key == route.key) {
+                    routes.push(route);
+                }
+            }
+            let rule = RuleKey { slot, pinning };
+            if pinning != Pinning::RoutingHeader && !rules.contains(&rule) {
+                rules.push(rule);
+            }
+        }
+        Ok((routes, rules))
+    }
+
+    /// Whether packets of each lane take its routes; what somebody took away since is put back.
+    fn verify(&mut self, connection: &Connection, interface: &Interface) -> Result<(), SteerError> {
+        if self.is_taken(connection, interface).is_err() {
+            self.ledger.repair(self.dataplane.as_mut(), &connection.routes, &connection.rules)?;
+            self.is_taken(connection, interface)?;
+        }
+        Ok(())
+    }
+
+    fn is_taken(&mut self, connection: &Connection, interface: &Interface) -> Result<(), SteerError> {
+        let flow = connection.claim.flow;
+        for used in &connection.uses {
+            let selector = match connection.pinning {
+                Pinning::Mark => Selector::Mark(used.slot.mark()),
+                Pinning::Ports => Selector::SourcePort(*used.slot.ports().start()),
+                Pinning::RoutingHeader => continue,
+            };
+            if let Some(rules) = self.dataplane.lane_rules() {
+                rules.takes_by(flow, selector, &lane_key(used.slot, flow))?;
+            }
+        }
+        let carriers = connection.uses.iter().map(|used| (used.slot, used.segments.first()));
+        for (slot, carrier) in carriers {
+            let covers = |key: &&RouteKey| key.destination.contains(carrier.into());
+            let of_slot = |key: &&RouteKey| Slot::of_table(key.table).is_none_or(|s| s == slot);
+            let Some(block) = connection.routes.iter().find(|key| covers(key) && of_slot(key)) else {
+                continue;
+            };
+            let selector = (connection.pinning == Pinning::Mark).then(|| Selector::Mark(slot.mark()));
+            if !self.dataplane.carries(carrier, selector, block)? && self.dataplane.find(block)?.is_none() {
+                return Err(
+                    RouteError::UnreachableCarrier { carrier, interface: interface.name.clone() }.into()
+                );
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn release_lanes(&mut self, claim: &LanesClaim) {
+        if let Some(connection) = self.connections.open.remove(&claim.number) {
+            self.ledger.release(self.dataplane.as_mut(), &connection.routes, &connection.rules);
+        }
+    }
+
+    /// Lets a lane whose path is dead take a spare one, if there is one.
+    pub(super) fn avoid(&mut self, claim: &LanesClaim, lane: usize, seen: &Segments, hops: &[String]) {
+        self.connections.avoided.note(hops, Instant::now());
+        let Some(connection) = self.connections.open.get(&claim.number) else { return };
+        let Some(used) = connection.uses.get(lane).filter(|used| used.segments == *seen).cloned() else {
+            // It has moved since: said by several connections, or several times.
+            return;
+        };
+        let now = Instant::now();
+        let others: Vec<usize> = connection
+            .uses
+            .iter()
+            .filter(|other| other.segments != *seen)
+            .filter_map(|other| other.way)
+            .collect();
+        let avoided = &self.connections.avoided;
+        let spare = connection.ways.spare(used.way, &others, |way| avoided.contains(&way.hops, now));
+        match connection.pinning {
+            Pinning::RoutingHeader => self.change_header(claim.number, lane, spare),
+            Pinning::Mark | Pinning::Ports => self.change_route(claim, used.slot, seen, spare),
+        }
+    }
+
+    fn change_header(&mut self, number: u64, lane: usize, spare: Option<usize>) {
+        let Connections { open, avoided, .. } = &mut self.connections;
+        let Some(connection) = open.get_mut(&number) else { return };
+        let Some((spare, way)) = spare.and_then(|spare| Some((spare, connection.ways.get(spare)?))) else {
+            return;
+        };
+        let segments = way.segments.clone();
+        log::info!("{}: lane {lane} goes by {} now", connection.claim.flow, way.hops.join(" > "));
+        if let Some(used) = connection.uses.get_mut(lane) {
+            used.segments = segments;
+            used.way = Some(spare);
+        }
+        connection.claim.publish(LanesStatus::Ready(Arc::new(connection.lanes(avoided))));
+    }
+
+    fn change_route(&mut self, claim: &LanesClaim, slot: Slot, seen: &Segments, spare: Option<usize>) {
+        let key = lane_key(slot, claim.flow);
+        let Some(connection) = self.connections.open.get(&claim.number) else { return };
+        let stand_in = spare.and_then(|spare| connection.ways.get(spare)).and_then(|way| {
+            let target = Target::Encap { mode: self.config.encap, segments: way.segments.clone() };
+            Some(Route { mtu: way.mtu, target, ..self.ledger.route(&key)?.clone() })
+        });
+        let now = match self.ledger.exchange(self.dataplane.as_mut(), &key, seen, stand_in) {
+            Ok(Some(route)) => route,
+            Ok(None) => return,
+            Err(error) => {
+                log::warn!("{}: slot {slot} stays on its dead path: {}", claim.flow, chain(&error));
+                return;
+            }
+        };
+        log::info!("{}: slot {slot} is routed anew: {now}", claim.flow);
+        let Connections { open, avoided, .. } = &mut self.connections;
+        for connection in open.values_mut().filter(|connection| connection.uses_route(&key)) {
+            adopt(connection, std::slice::from_ref(&now));
+            connection.claim.publish(LanesStatus::Ready(Arc::new(connection.lanes(avoided))));
+        }
+    }
+}
+
+fn lane_key(slot: Slot, flow: Flow) -> RouteKey {
+    RouteKey { table: slot.table(), destination: Prefix::host(flow.dst) }
+}
+
+/// Takes over what routes of its slots say: another process may have chosen, or moved them.
+fn adopt(connection: &mut Connection, routes: &[Route]) {
+    for used in &mut connection.uses {
+        let key = lane_key(used.slot, connection.claim.flow);
+        let route = routes.iter().find(|route| route.key == key);
+        if let Some(Route { target: Target::Encap { segments, .. }, .. }) = route
+            && *segments != used.segments
+        {
+            used.way = connection.ways.position(segments);
+            used.segments = segments.clone();
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! What this process needs in the kernel, how many times, and the references that tell the other processes of the host.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use srv6_fabric::Segments;
+use srv6_routes::{Dataplane, Hold, Holders, Route, RouteError, RouteKey, Rule, RuleKey, Target, plan};
+
+use crate::SteerError;
+use crate::error::chain;
+
+/// Longest wait for other processes of this host that change routes. Each of them needs under a millisecond.
+pub(super) const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Routes and rules of this process.
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    routes: HashMap<RouteKey, Entry>,
+    rules: HashMap<RuleKey, RuleEntry>,
+}
+
+#[derive(Debug)]
+struct RuleEntry {
+    hold: Hold,
+    references: usize,
+    placed: bool,
+}
+
+#[derive(Debug)]
+struct Entry {
+    // Dropping it tells other processes that this one needs the route no longer.
+    hold: Hold,
+    references: usize,
+    /// Whether it got there: what the kernel refused needn't be removed.
+    placed: bool,
+    /// As it was installed, or found installed by another process.
+    route: Route,
+}
+
+impl Ledger {
+    /// The route with this key as this process knows it, if it needs it.
+    pub(super) fn route(&self, key: &RouteKey) -> Option<&Route> {
+        self.routes.get(key).map(|entry| &entry.route)
+    }
+
+    /// Takes one reference on each route and rule, puts in place what isn't, and gives the routes as they are then, in the
+    /// order asked for. All of it or nothing.
+    ///
+    /// A route that another process holds stays as it is: two ranks of a host share it, and the first one's choice
+    /// stands, or they would fight over it.
+    pub(super) fn claim(
+        &mut self,
+        dataplane: &mut dyn Dataplane,
+        routes: &[Route],
+        rules: &[RuleKey],
+    ) -> Result<Vec<Route>, SteerError> {
+        let known = routes.iter().all(|route| self.routes.contains_key(&route.key))
+            && rules.iter().all(|key| self.rules.contains_key(key));
+        if !known && let Err(error) = self.install(dataplane, routes, rules) {
+            self.withdraw_unused(dataplane);
+            return Err(error);
+        }
+        for key in rules {
+            if let Some(entry) = self.rules.get_mut(key) {
+                entry.references += 1;
+            }
+        }
+        let mut installed = Vec::with_capacity(routes.len());
+        for route in routes {
+            if let Some(entry) = self.routes.get_mut(&route.key) {
+                entry.references += 1;
+                installed.push(entry.route.clone());
+            }
+        }
+        Ok(installed)
+    }
+
+    /// Enters what isn't known yet, with no references.
+    fn install(
+        &mut self,
+        dataplane: &mut dyn Dataplane,
+        routes: &[Route],
+        rules: &[RuleKey],
+    ) -> Result<(), SteerError> {
+        let lock = Holders.lock(LOCK_PATIENCE)?;
+        let counts = Holders.count(&lock)?;
+        let owned: HashMap<RouteKey, Route> = dataplane.owned()?.into_iter().map(|r| (r.key, r)).collect();
+        for route in routes {
+            if self.routes.contains_key(&route.key) {
+                continue;
+            }
+            let present = owned.get(&route.key);
+            let others = present.filter(|_| counts.of(&route.key) > 0);
+            if let Some(theirs) = others.and_then(|r| r.source)
+                && route.source.is_some_and(|ours| ours != theirs)
+            {
+                return Err(SteerError::SharedDestination { other: theirs });
+            }
+            let hold = Holders.hold(&lock, &route.key)?;
+            let stands = others.unwrap_or(route).clone();
+            let entry = Entry { hold, references: 0, placed: false, route: stands.clone() };
+            let entry = self.routes.entry(route.key).or_insert(entry);
+            let wanted = BTreeMap::from([(stands.key, stands)]);
+            for change in plan(&wanted, present).set {
+                dataplane.set(&change)?;
+            }
+            entry.placed = true;
+        }
+        for key in rules {
+            if !self.rules.contains_key(key) {
+                let hold = Holders.hold_rule(&lock, key)?;
+                self.rules.insert(*key, RuleEntry { hold, references: 0, placed: false });
+            }
+        }
+        set_missing(dataplane, rules)?;
+        for key in rules {
+            if let Some(entry) = self.rules.get_mut(key) {
+                entry.placed = true;
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts back what somebody took away, under the host's lock: another process may be replacing it at this moment.
+    pub(super) fn repair(
+        &mut self,
+        dataplane: &mut dyn Dataplane,
+        routes: &[RouteKey],
+        rules: &[RuleKey],
+    ) -> Result<(), SteerError> {
+        let _lock = Holders.lock(LOCK_PATIENCE)?;
+        let owned = dataplane.owned()?;
+        for key in routes {
+            let Some(entry) = self.routes.get_mut(key) else { continue };
+            match owned.iter().find(|route| route.key == *key) {
+                Some(present) => entry.route = present.clone(),
+                None => dataplane.set(&entry.route)?,
+            }
+        }
+        set_missing(dataplane, rules)
+    }
+
+    /// Puts `stand_in` in the place of the route over `lost`, and gives what is there then.
+    ///
+    /// If it no longer is the one over `lost`, somebody else was faster, and theirs stands. `None` if it is and there is no
+    /// stand-in.
+    pub(super) fn exchange(
+        &mut self,
+        dataplane: &mut dyn Dataplane,
+        key: &RouteKey,
+        lost: &Segments,
+        stand_in: Option<Route>,
+    ) -> Result<Option<Route>, SteerError> {
+        let _lock = Holders.lock(LOCK_PATIENCE)?;
+        let present = dataplane.find(key)?;
+        let is_lost = |r: &Route| matches!(&r.target, Target::Encap { segments, .. } if segments == lost);
+        let now = match (present, stand_in) {
+            (Some(others), _) if !is_lost(&others) => others,
+            (_, Some(stand_in)) => {
+                dataplane.set(&stand_in)?;
+                stand_in
+            }
+            (_, None) => return Ok(None),
+        };
+        if let Some(entry) = self.routes.get_mut(key) {
+            entry.route = now.clone();
+        }
+        Ok(Some(now))
+    }
+
+    /// Gives one reference on each back; the last one of the host takes the route or rule along.
+    pub(super) fn release(&mut self, dataplane: &mut dyn Dataplane, routes: &[RouteKey], rules: &[RuleKey]) {
+        for key in routes {
+            if let Some(entry) = self.routes.get_mut(key) {
+                entry.references = entry.references.saturating_sub(1);
+            }
+        }
+        for key in rules {
+            if let Some(entry) = self.rules.get_mut(key) {
+                entry.references = entry.references.saturating_sub(1);
+            }
+        }
+        self.withdraw_unused(dataplane);
+    }
+
+    /// Gives everything back, at the end of the process.
+    pub(super) fn release_all(&mut self, dataplane: &mut dyn Dataplane) {
+        for entry in self.routes.values_mut() {
+            entry.references = 0;
+        }
+        for entry in self.rules.values_mut() {
+            entry.references = 0;
+        }
+        self.withdraw_unused(dataplane);
+    }
+
+    fn withdraw_unused(&mut self, dataplane: &mut dyn Dataplane) {
+        let routes: Vec<(RouteKey, Entry)> =
+            self.routes.extract_if(|_, entry| entry.references == 0).collect();
+        let rules: Vec<(RuleKey, RuleEntry)> =
+            self.rules.extract_if(|_, entry| entry.references == 0).collect();
+        // Named before the holds go: if the lock isn't to be had they go all the same.
+        let route_keys: Vec<RouteKey> =
+            routes.iter().filter(|(_, entry)| entry.placed).map(|(key, _)| *key).collect();
+        let rule_keys: Vec<RuleKey> =
+            rules.iter().filter(|(_, entry)| entry.placed).map(|(key, _)| *key).collect();
+        if route_keys.is_empty() && rule_keys.is_empty() {
+            return;
+        }
+        let locked = Holders.lock(LOCK_PATIENCE).and_then(|lock| {
+            drop(routes.into_iter().map(|(_, entry)| entry.hold).collect::<Vec<Hold>>());
+            drop(rules.into_iter().map(|(_, entry)| entry.hold).collect::<Vec<Hold>>());
+            let counts = Holders.count(&lock)?;
+            for key in route_keys.iter().filter(|key| counts.of(key) == 0) {
+                told(&format!("the route to {}", key.destination), dataplane.remove(key));
+            }
+            let Some(lane_rules) = dataplane.lane_rules() else { return Ok(()) };
+            for rule in rule_keys.iter().filter(|key| counts.of_rule(key) == 0).flat_map(|key| key.rules()) {
+                told(&format!("the rule {rule}"), lane_rules.remove_rule(&rule));
+            }
+            Ok(())
+        });
+        let what: Vec<String> = route_keys.iter().map(|key| key.destination.to_string()).collect();
+        told(&format!("what leads to {}", what.join(", ")), locked);
+    }
+}
+
+/// Sets the rules that aren't there. A process that may not change rules needs none to be missing.
+fn set_missing(dataplane: &mut dyn Dataplane, keys: &[RuleKey]) -> Result<(), SteerError> {
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let Some(lane_rules) = dataplane.lane_rules() else { return Ok(()) };
+    let present: Vec<Rule> = lane_rules.owned_rules()?;
+    for rule in keys.iter().flat_map(|key| key.rules()).filter(|rule| !present.contains(rule)) {
+        lane_rules.set_rule(&rule)?;
+    }
+    Ok(())
+}
+
+fn told(what: &str, done: Result<(), RouteError>) {
+    if let Err(error) = done {
+        log::warn!("{what} stays until srv6ctl gc: {}", chain(&error));
+    }
+}
