@@ -178,7 +178,13 @@ fn without_a_block_route_packets_would_be_lost_so_there_is_no_route() {
     let shown = routes(&lab, "host00");
     assert!(shown.contains("fc00::/32 via 2001:db8:1000::1 dev eth1 metric 77"), "{shown}");
     host.sh("ping -6 -c 2 -i 0.01 -W 2 -q 2001:db8:1001::2").unwrap();
-    drop(hold);
+    // Taken away, it is back before the next connection.
+    host.sh("ip -6 route del fc00:0::/32 proto 196").unwrap();
+    let second = steer.request(flow(TO_HOST01.0, TO_HOST01.1));
+    wait(&second).unwrap();
+    assert_eq!(routes(&lab, "host00"), shown);
+    host.sh("ping -6 -c 2 -i 0.01 -W 2 -q 2001:db8:1001::2").unwrap();
+    drop((hold, second));
     steer.settle(PATIENCE);
     assert_eq!(routes(&lab, "host00"), "");
 }

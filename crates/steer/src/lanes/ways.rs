@@ -153,11 +153,13 @@ impl Ways {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
     use std::path::Path as FilePath;
+    use std::sync::Arc;
     use std::time::{Duration, Instant};
 
-    use srv6_fabric::Policy;
-    use srv6_paths::{CacheLimits, Paths, Query, TopologyFile};
+    use srv6_fabric::{Documents, Policy, Topology, equal_cost_paths};
+    use srv6_paths::{CacheLimits, Candidates, Origin, Paths, Query, TopologyFile};
 
     use super::*;
     use crate::Source;
@@ -237,5 +239,86 @@ mod tests {
         assert_eq!(ways.spare(Some(1), &[0, 2, 3], |_| false), None);
         assert_eq!(ways.spare(None, &[0], |way| way.hops.contains(&"spine01".to_owned())), Some(2));
         assert_eq!(ways.spare(Some(0), &[], |_| true), None);
+    }
+
+    /// Two leaves with four hosts each and many spines.
+    fn wide(spines: usize) -> Topology {
+        let node = |name: &str, usid: usize, function: &str| {
+            format!(
+                r#"{{"_key": "{name}", "name": "{name}", "sids": [{{"srv6_sid": "fc00:0:{usid:x}::",
+                "srv6_endpoint_behavior": {{"endpoint_behavior": 48, "algo": 0}}}}{function}]}}"#
+            )
+        };
+        let link = |one: &str, other: &str| {
+            let edge = |from: &str, to: &str| {
+                let id = |name: &str| {
+                    format!("{}/{name}", if name.starts_with("host") { "hosts" } else { "fabric_node" })
+                };
+                format!(r#"{{"_key": "{from}_{to}", "_from": "{}", "_to": "{}"}}"#, id(from), id(to))
+            };
+            [edge(one, other), edge(other, one)]
+        };
+        let decapsulates = |leaf: usize| {
+            format!(
+                r#", {{"srv6_sid": "fc00:0:{leaf:x}:fe06::",
+                "srv6_endpoint_behavior": {{"endpoint_behavior": 62, "algo": 0}}}}"#
+            )
+        };
+        let (mut nodes, mut hosts, mut edges) = (Vec::new(), Vec::new(), Vec::new());
+        for leaf in 0..2 {
+            nodes.push(node(&format!("leaf{leaf}"), 0x1200 + leaf, &decapsulates(0x1200 + leaf)));
+            for host in 4 * leaf..4 * leaf + 4 {
+                hosts.push(format!(
+                    r#"{{"_key": "host{host}", "name": "host{host}", "ipv6_address": "2001:db8:{host}::2"}}"#
+                ));
+                edges.extend(link(&format!("host{host}"), &format!("leaf{leaf}")));
+            }
+            for spine in 0..spines {
+                edges.extend(link(&format!("leaf{leaf}"), &format!("spine{spine:02}")));
+            }
+        }
+        nodes.extend((0..spines).map(|spine| node(&format!("spine{spine:02}"), 0x1000 + spine, "")));
+        let text = format!(
+            r#"{{"hosts": [{}], "fabric_node": [{}], "fabric_graph": [{}]}}"#,
+            hosts.join(","),
+            nodes.join(","),
+            edges.join(",")
+        );
+        let documents = Documents::parse([("test", text.as_str())], "fabric_graph", "hosts").unwrap();
+        Topology::new(&documents, "fabric_graph").unwrap()
+    }
+
+    #[test]
+    fn more_paths_than_slots_are_shared_out_alike_at_both_ends() {
+        let topology = Arc::new(wide(40));
+        let ways = |from: usize, to: usize| {
+            let end = |host: usize| topology.by_name(&format!("host{host}")).unwrap();
+            let (source, destination) = (end(from), end(to));
+            let paths = equal_cost_paths(&topology, source, destination, 256);
+            assert_eq!(paths.len(), 40);
+            let answer = Answer {
+                topology: Arc::clone(&topology),
+                source,
+                destination,
+                candidates: Candidates { paths, chosen: false },
+                origin: Origin::File,
+            };
+            let address = |host: usize| format!("2001:db8:{host}::2").parse().unwrap();
+            let flow = Flow { src: address(from), dst: address(to) };
+            Ways::new(&Config::new(Source::File("none".into())), flow, &answer, Pinning::Mark).unwrap()
+        };
+        let mut used = BTreeSet::new();
+        for from in 0..4 {
+            for to in 4..8 {
+                let (there, back) = (ways(from, to), ways(to, from));
+                assert_eq!((there.len(), back.len()), (16, 16));
+                for slot in 0..16 {
+                    let (one, other) = (there.get(slot).unwrap(), back.get(slot).unwrap());
+                    assert!(one.hops.iter().eq(other.hops.iter().rev()), "{one:?} {other:?}");
+                    used.insert(one.hops[2].clone());
+                }
+            }
+        }
+        assert!(used.len() > 16, "not every pair has the same sixteen: {used:?}");
     }
 }

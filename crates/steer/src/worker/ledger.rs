@@ -54,6 +54,14 @@ impl Ledger {
         routes: &[Route],
         rules: &[RuleKey],
     ) -> Result<Vec<Route>, SteerError> {
+        for route in routes {
+            let present = self.routes.get(&route.key).and_then(|entry| entry.route.source);
+            if let (Some(present), Some(wanted)) = (present, route.source)
+                && present != wanted
+            {
+                return Err(SteerError::SharedDestination { other: present });
+            }
+        }
         let known = routes.iter().all(|route| self.routes.contains_key(&route.key))
             && rules.iter().all(|key| self.rules.contains_key(key));
         if !known && let Err(error) = self.install(dataplane, routes, rules) {
@@ -83,14 +91,19 @@ impl Ledger {
         rules: &[RuleKey],
     ) -> Result<(), SteerError> {
         let lock = Holders.lock(LOCK_PATIENCE)?;
-        let counts = Holders.count(&lock)?;
-        let owned: HashMap<RouteKey, Route> = dataplane.owned()?.into_iter().map(|r| (r.key, r)).collect();
-        for route in routes {
-            if self.routes.contains_key(&route.key) {
-                continue;
-            }
+        let missing: Vec<&Route> =
+            routes.iter().filter(|route| !self.routes.contains_key(&route.key)).collect();
+        // A list of all routes serves several questions; for one there is a shorter answer.
+        let owned: HashMap<RouteKey, Route> = match missing.as_slice() {
+            [] => HashMap::new(),
+            [one] => dataplane.find(&one.key)?.map(|route| (route.key, route)).into_iter().collect(),
+            _ => dataplane.owned()?.into_iter().map(|route| (route.key, route)).collect(),
+        };
+        let in_place = missing.iter().any(|route| owned.contains_key(&route.key));
+        let counts = if in_place { Some(Holders.count(&lock)?) } else { None };
+        for route in missing {
             let present = owned.get(&route.key);
-            let others = present.filter(|_| counts.of(&route.key) > 0);
+            let others = present.filter(|_| counts.as_ref().is_some_and(|counts| counts.of(&route.key) > 0));
             if let Some(theirs) = others.and_then(|r| r.source)
                 && route.source.is_some_and(|ours| ours != theirs)
             {
