@@ -185,6 +185,20 @@ impl LanesHold {
         }
     }
 
+    /// Says which path, as names of hosts and switches, the peer's lane takes in the other direction now: this lane takes the
+    /// reverse of it. Returns at once; never blocks.
+    ///
+    /// For the accepting side. A peer that has moved its lane off a dead path gets no acknowledgement as long as
+    /// those are pinned to the same dead switches. A path that this host doesn't know changes nothing.
+    pub fn follow(&self, lane: usize, path: Vec<String>) {
+        if let Some(owner) = &self.owner
+            && std::process::id() == owner.process
+        {
+            // An error means that the thread is gone: nobody can move the lane then.
+            let _ended = owner.jobs.send(Job::Follow { claim: Arc::clone(&self.claim), lane, path });
+        }
+    }
+
     fn lane(&self, lane: usize) -> Option<LanePath> {
         match &*self.claim.status.lock() {
             LanesStatus::Ready(lanes) => lanes.lanes.get(lane).cloned(),

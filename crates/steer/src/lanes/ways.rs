@@ -98,6 +98,11 @@ impl Ways {
         self.ways.iter().position(|way| way.segments == *segments)
     }
 
+    /// Position of the way that is a path of the other direction backwards.
+    pub(crate) fn reverse_of(&self, path: &[String]) -> Option<usize> {
+        self.ways.iter().position(|way| way.hops.iter().eq(path.iter().rev()))
+    }
+
     /// The slots that a connection takes, one per lane.
     ///
     /// Lanes that have a path to go along come first. The others take slots that no lane has yet, whose paths share as

@@ -1,89 +1,17 @@
 //! Several routes per destination, each in the table of a slot, for connections that take several paths.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use srv6_fabric::{Family, Flow, Policy, Prefix, Segments};
+use srv6_fabric::{Family, Flow, Policy, Segments};
 use srv6_paths::{Answer, Query};
-use srv6_routes::{
-    Interface, PinningReport, Route, RouteError, RouteKey, RuleKey, Selector, Slot, Target, pinning,
-};
+use srv6_routes::{Interface, Route, RouteError, RouteKey, RuleKey, Selector, Slot, Target, pinning};
 
 use super::Worker;
+use super::connections::{Connection, Use, lane_key};
 use crate::error::chain;
-use crate::lanes::{Avoided, Demand, LanesClaim, Ways};
-use crate::{LanePath, Lanes, LanesStatus, Pinning, SteerError, Steered};
-
-/// The connections with lanes of this process, and what was learned with them.
-#[derive(Debug, Default)]
-pub(super) struct Connections {
-    open: HashMap<u64, Connection>,
-    /// How many connections each flow has had: where the next one begins.
-    begun: HashMap<Flow, usize>,
-    avoided: Avoided,
-    /// What works here; a process doesn't gain or lose it.
-    report: Option<PinningReport>,
-}
-
-/// One connection.
-#[derive(Debug)]
-struct Connection {
-    claim: Arc<LanesClaim>,
-    pinning: Pinning,
-    ways: Ways,
-    uses: Vec<Use>,
-    /// What it has references on.
-    routes: Vec<RouteKey>,
-    rules: Vec<RuleKey>,
-    origin: String,
-    asking: Duration,
-    took: Duration,
-}
-
-/// What a lane uses.
-#[derive(Debug, Clone)]
-struct Use {
-    slot: Slot,
-    segments: Segments,
-    /// Position of that path; `None` for one of another process that isn't among ours.
-    way: Option<usize>,
-}
-
-impl Connection {
-    /// The lanes as they are now.
-    fn lanes(&self, avoided: &Avoided) -> Lanes {
-        let now = Instant::now();
-        let lanes = self.uses.iter().map(|used| {
-            let way = used.way.and_then(|way| self.ways.get(way));
-            LanePath {
-                slot: used.slot,
-                segments: used.segments.clone(),
-                mtu: way.and_then(|way| way.mtu),
-                steered: Steered {
-                    hops: way.map_or_else(|| vec!["?".to_owned()], |way| way.hops.clone()),
-                    carrier: used.segments.to_string(),
-                    origin: self.origin.clone(),
-                    took: self.took,
-                    asking: self.asking,
-                },
-            }
-        });
-        let in_use: Vec<usize> = self.uses.iter().filter_map(|used| used.way).collect();
-        let is_spare = |way: &usize| {
-            !in_use.contains(way) && self.ways.get(*way).is_some_and(|w| !avoided.contains(&w.hops, now))
-        };
-        Lanes {
-            pinning: self.pinning,
-            lanes: lanes.collect(),
-            spares: (0..self.ways.len()).filter(is_spare).count(),
-        }
-    }
-
-    fn uses_route(&self, key: &RouteKey) -> bool {
-        self.routes.contains(key)
-    }
-}
+use crate::lanes::{Demand, LanesClaim, Ways};
+use crate::{Lanes, Pinning, SteerError};
 
 impl Worker {
     pub(super) fn open_lanes(&mut self, claim: &Arc<LanesClaim>) -> Result<Lanes, SteerError> {
@@ -208,7 +136,7 @@ impl Worker {
         }
         let present: Vec<Route> =
             connection.routes.iter().filter_map(|key| self.ledger.route(key).cloned()).collect();
-        adopt(&mut connection, &present);
+        connection.adopt(&present);
         Ok(connection)
     }
 
@@ -315,85 +243,6 @@ impl Worker {
     pub(super) fn release_lanes(&mut self, claim: &LanesClaim) {
         if let Some(connection) = self.connections.open.remove(&claim.number) {
             self.ledger.release(self.dataplane.as_mut(), &connection.routes, &connection.rules);
-        }
-    }
-
-    /// Lets a lane whose path is dead take a spare one, if there is one.
-    pub(super) fn avoid(&mut self, claim: &LanesClaim, lane: usize, seen: &Segments, hops: &[String]) {
-        self.connections.avoided.note(hops, Instant::now());
-        let Some(connection) = self.connections.open.get(&claim.number) else { return };
-        let Some(used) = connection.uses.get(lane).filter(|used| used.segments == *seen).cloned() else {
-            // It has moved since: said by several connections, or several times.
-            return;
-        };
-        let now = Instant::now();
-        let others: Vec<usize> = connection
-            .uses
-            .iter()
-            .filter(|other| other.segments != *seen)
-            .filter_map(|other| other.way)
-            .collect();
-        let avoided = &self.connections.avoided;
-        let spare = connection.ways.spare(used.way, &others, |way| avoided.contains(&way.hops, now));
-        match connection.pinning {
-            Pinning::RoutingHeader => self.change_header(claim.number, lane, spare),
-            Pinning::Mark | Pinning::Ports => self.change_route(claim, used.slot, seen, spare),
-        }
-    }
-
-    fn change_header(&mut self, number: u64, lane: usize, spare: Option<usize>) {
-        let Connections { open, avoided, .. } = &mut self.connections;
-        let Some(connection) = open.get_mut(&number) else { return };
-        let Some((spare, way)) = spare.and_then(|spare| Some((spare, connection.ways.get(spare)?))) else {
-            return;
-        };
-        let segments = way.segments.clone();
-        log::info!("{}: lane {lane} goes by {} now", connection.claim.flow, way.hops.join(" > "));
-        if let Some(used) = connection.uses.get_mut(lane) {
-            used.segments = segments;
-            used.way = Some(spare);
-        }
-        connection.claim.publish(LanesStatus::Ready(Arc::new(connection.lanes(avoided))));
-    }
-
-    fn change_route(&mut self, claim: &LanesClaim, slot: Slot, seen: &Segments, spare: Option<usize>) {
-        let key = lane_key(slot, claim.flow);
-        let Some(connection) = self.connections.open.get(&claim.number) else { return };
-        let stand_in = spare.and_then(|spare| connection.ways.get(spare)).and_then(|way| {
-            let target = Target::Encap { mode: self.config.encap, segments: way.segments.clone() };
-            Some(Route { mtu: way.mtu, target, ..self.ledger.route(&key)?.clone() })
-        });
-        let now = match self.ledger.exchange(self.dataplane.as_mut(), &key, seen, stand_in) {
-            Ok(Some(route)) => route,
-            Ok(None) => return,
-            Err(error) => {
-                log::warn!("{}: slot {slot} stays on its dead path: {}", claim.flow, chain(&error));
-                return;
-            }
-        };
-        log::info!("{}: slot {slot} is routed anew: {now}", claim.flow);
-        let Connections { open, avoided, .. } = &mut self.connections;
-        for connection in open.values_mut().filter(|connection| connection.uses_route(&key)) {
-            adopt(connection, std::slice::from_ref(&now));
-            connection.claim.publish(LanesStatus::Ready(Arc::new(connection.lanes(avoided))));
-        }
-    }
-}
-
-fn lane_key(slot: Slot, flow: Flow) -> RouteKey {
-    RouteKey { table: slot.table(), destination: Prefix::host(flow.dst) }
-}
-
-/// Takes over what routes of its slots say: another process may have chosen, or moved them.
-fn adopt(connection: &mut Connection, routes: &[Route]) {
-    for used in &mut connection.uses {
-        let key = lane_key(used.slot, connection.claim.flow);
-        let route = routes.iter().find(|route| route.key == key);
-        if let Some(Route { target: Target::Encap { segments, .. }, .. }) = route
-            && *segments != used.segments
-        {
-            used.way = connection.ways.position(segments);
-            used.segments = segments.clone();
         }
     }
 }

@@ -1,8 +1,10 @@
 //! The background thread: everything that blocks.
 
+mod connections;
 mod flows;
 mod lanes;
 mod ledger;
+mod moves;
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv6Addr};
@@ -20,8 +22,8 @@ use crate::choice::encoding;
 use crate::error::chain;
 use crate::lanes::LanesClaim;
 use crate::{Config, LanesStatus, Slot, Source, Status, SteerError};
+use connections::Connections;
 use flows::Flows;
-use lanes::Connections;
 use ledger::{LOCK_PATIENCE, Ledger};
 
 /// What the thread is told.
@@ -37,6 +39,12 @@ pub(crate) enum Job {
         lane: usize,
         seen: Segments,
         hops: Vec<String>,
+    },
+    /// The path that the peer's lane has now.
+    Follow {
+        claim: Arc<LanesClaim>,
+        lane: usize,
+        path: Vec<String>,
     },
     Settle(mpsc::Sender<()>),
 }
@@ -87,6 +95,7 @@ impl Worker {
                 Job::AcquireLanes(claim) => self.acquire_lanes(&claim),
                 Job::ReleaseLanes(claim) => self.release_lanes(&claim),
                 Job::Avoid { claim, lane, seen, hops } => self.avoid(&claim, lane, &seen, &hops),
+                Job::Follow { claim, lane, path } => self.follow(&claim, lane, &path),
                 Job::Settle(done) => drop(done),
             }
         }
@@ -225,6 +234,6 @@ fn next(waiting: &mut VecDeque<Job>, inbox: &mpsc::Receiver<Job>) -> Option<Job>
         waiting.push_back(inbox.recv().ok()?);
     }
     waiting.extend(inbox.try_iter());
-    let urgent = waiting.iter().position(|job| matches!(job, Job::Avoid { .. }));
+    let urgent = waiting.iter().position(|job| matches!(job, Job::Avoid { .. } | Job::Follow { .. }));
     waiting.remove(urgent.unwrap_or(0))
 }

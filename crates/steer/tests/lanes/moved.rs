@@ -167,3 +167,50 @@ fn what_another_process_has_moved_already_is_taken_over() {
     other.settle(PATIENCE);
     assert_eq!(ours(&lab, "host00"), "");
 }
+
+/// Both directions of a pair ride one spine, and it dies: data moves because the sender saw it, acknowledgements because
+/// the sender told where it went.
+#[test]
+fn acknowledgements_follow_the_data() {
+    let lab = lab("4x4");
+    let (from, to) = (lab.node("host00").unwrap(), lab.node("host01").unwrap());
+    let (sender, receiver) = (start(&lab, "host00", config("4x4")), start(&lab, "host01", config("4x4")));
+    let (there, back) = (flow(HOST00, HOST01), flow(HOST01, HOST00));
+    for pinning in [Pinning::Mark, Pinning::Ports] {
+        let hold = sender.request_lanes(there, wanted(1, Some(pinning)));
+        let opened = lanes(&hold).unwrap();
+        let along = vec![opened.lanes[0].steered.hops.clone()];
+        let answering = receiver.request_lanes(back, LanesWanted { along, ..wanted(1, Some(pinning)) });
+        let answer = lanes(&answering).unwrap();
+        assert_eq!(spines(&answer), spines(&opened));
+        let (port, mark) = (if pinning == Pinning::Mark { 9000 } else { 9001 }, answer.lanes[0].mark());
+        serve(to, HOST01, port, move |stream| {
+            if pinning == Pinning::Mark {
+                SockRef::from(stream).set_mark(mark).unwrap();
+            }
+        });
+        let mut stream = connect(from, there, port, Some((pinning, &opened.lanes[0]))).unwrap();
+        stream.write_all(&[1; 1000]).unwrap();
+        let dead = opened.lanes[0].steered.hops.clone();
+        lab.fail(&dead[2], Fault::Silent).unwrap();
+        hold.avoid(0);
+        let path = await_move(&hold, 0, &dead);
+        let before = answering.path(0).unwrap();
+        answering.follow(0, path.clone());
+        assert!(await_move(&answering, 0, &before).iter().eq(path.iter().rev()));
+        // What it knows already, and what it can't know, change nothing.
+        let generation = answering.generation();
+        answering.follow(0, path);
+        answering.follow(0, vec!["host00".to_owned(), "nowhere".to_owned()]);
+        answering.follow(5, dead.clone());
+        receiver.settle(PATIENCE);
+        assert_eq!(answering.generation(), generation);
+        stream.write_all(&[1; 1000]).unwrap();
+        assert_eq!(finish(stream), 2000);
+        lab.heal(&dead[2]).unwrap();
+        drop((hold, answering));
+        sender.settle(PATIENCE);
+        receiver.settle(PATIENCE);
+        assert_eq!((ours(&lab, "host00"), ours(&lab, "host01")), (String::new(), String::new()));
+    }
+}
