@@ -55,6 +55,8 @@
 //! (`shutdown`) and reads on until the receiver ends the other, which it does when all streams ended.
 
 mod frame;
+#[cfg(test)]
+mod model;
 mod receive;
 mod send;
 mod state;

@@ -161,6 +161,9 @@ impl Sender {
     /// When time alone will give [`Sender::poll_action`] or [`Sender::observe_due`] something to say,
     /// at the latest.
     pub(crate) fn next_timer(&self, now: Instant) -> Option<Instant> {
+        if self.attention && !self.over {
+            return Some(now);
+        }
         let lanes = self.lanes.iter().enumerate().take(self.paths);
         let lanes = lanes.flat_map(|(subflow, lane)| {
             let trouble = &lane.trouble;

@@ -185,7 +185,10 @@ impl Sender {
         }
         for (subflow, (incarnation, finished)) in state.subflows.into_iter().enumerate().take(self.paths) {
             let lane = self.lanes.get(subflow);
-            let news = |lane: &Lane| lane.incarnation == incarnation && lane.flights.finished() < finished;
+            // Frames of a socket that was given up may still be reported.
+            let news = |lane: &Lane| {
+                lane.connected && lane.incarnation == incarnation && lane.flights.finished() < finished
+            };
             if lane.is_some_and(news) {
                 self.finish(subflow, finished, now)?;
             }
