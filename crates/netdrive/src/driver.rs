@@ -9,7 +9,7 @@ use std::time::Duration;
 use nccl_net_abi::bindings::NCCL_NET_DEVICE_HOST;
 use nccl_net_abi::{AnyNet, Code, Context, Init, Logger, Net, Properties, Version};
 
-use crate::progress::Progress;
+use crate::progress::{Progress, Pulse};
 use crate::service::Service;
 use crate::{Abort, Error, Handle, Listener, NetSource, SendComm};
 
@@ -95,6 +95,11 @@ impl Driver {
     /// The net's devices; at least one.
     pub fn devices(&self) -> &[Device] {
         &self.inner.devices
+    }
+
+    /// Shows whether anything moves.
+    pub fn pulse(&self) -> Pulse {
+        self.inner.progress.pulse().clone()
     }
 
     /// Opens a listener on a device and gives what describes it to a connecting rank.

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use nccl_net_abi::Code;
 
+use crate::Collective;
+
 /// Why a net could not be loaded or driven.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -175,7 +177,25 @@ pub enum Error {
         /// What was wanted.
         wanted: usize,
     },
-    /// A ring of these options can't be.
+    /// A buffer has another length than the collective needs.
+    #[error("{option} is {value} bytes long: wanted {wanted}")]
+    BufferBytes {
+        /// Which buffer.
+        option: &'static str,
+        /// Its bytes.
+        value: usize,
+        /// What is needed.
+        wanted: usize,
+    },
+    /// The connections don't serve this collective.
+    #[error("{collective:?} doesn't go over a {links}")]
+    NotOver {
+        /// What was asked for.
+        collective: Collective,
+        /// How the ranks are connected.
+        links: &'static str,
+    },
+    /// A ring or mesh of these options can't be.
     #[error("{option} is {value}: wanted {wanted}")]
     Option {
         /// The option.
@@ -200,8 +220,8 @@ pub enum Error {
         /// Its name.
         name: &'static str,
     },
-    /// A ring that failed can't go on: requests may be outstanding.
-    #[error("this ring failed before")]
+    /// Connections that failed can't go on: requests may be outstanding.
+    #[error("these connections failed before")]
     Broken,
 }
 

@@ -1,6 +1,8 @@
 //! The progress thread: sends, receives and tests, as NCCL's proxy progress thread does it.
 
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread::JoinHandle;
 
@@ -48,8 +50,24 @@ pub(crate) enum Progressed {
     Over,
 }
 
+/// Shows whether anything moves: who watches it can tell a slow network from a dead one.
+#[derive(Debug, Clone, Default)]
+pub struct Pulse(Arc<AtomicU64>);
+
+impl Pulse {
+    /// Grows whenever the progress thread has moved something, for whatever connection.
+    pub fn count(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn beat(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 /// The thread and the way to it.
 pub(crate) struct Progress {
+    pulse: Pulse,
     works: Option<Sender<Box<dyn Work>>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -57,11 +75,17 @@ pub(crate) struct Progress {
 impl Progress {
     pub(crate) fn start() -> Result<Self, Error> {
         let (works, receiver) = channel();
+        let pulse = Pulse::default();
+        let beaten = pulse.clone();
         let thread = std::thread::Builder::new()
             .name(NAME.into())
-            .spawn(move || run(&receiver))
+            .spawn(move || run(&receiver, &beaten))
             .map_err(|source| Error::Thread { name: NAME, source })?;
-        Ok(Self { works: Some(works), thread: Some(thread) })
+        Ok(Self { pulse, works: Some(works), thread: Some(thread) })
+    }
+
+    pub(crate) fn pulse(&self) -> &Pulse {
+        &self.pulse
     }
 
     /// Has the thread call `step` with `state` until it is over, and waits for it.
@@ -103,7 +127,7 @@ impl fmt::Debug for Progress {
 
 const NAME: &str = "NCCL Progress";
 
-fn run(works: &Receiver<Box<dyn Work>>) {
+fn run(works: &Receiver<Box<dyn Work>>, pulse: &Pulse) {
     let mut active: Vec<Box<dyn Work>> = Vec::new();
     let mut waiting = Idle::default();
     loop {
@@ -127,6 +151,7 @@ fn run(works: &Receiver<Box<dyn Work>>) {
             progressed != Progressed::Over
         });
         if !idle {
+            pulse.beat();
             waiting.reset();
         } else if !active.is_empty() {
             waiting.wait();

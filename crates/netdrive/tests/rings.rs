@@ -2,36 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests: a panic is the failure")]
 
+mod local;
 mod strict;
 
 use std::path::Path;
-use std::sync::{Barrier, Mutex};
 
-use srv6_netdrive::{Driver, DriverOptions, Error, Exchange, NetSource, Ring, RingOptions};
-
-/// The ranks of one process.
-struct Local {
-    barrier: Barrier,
-    slots: Mutex<Vec<Vec<u8>>>,
-}
-
-struct LocalRank<'a>(&'a Local, usize);
-
-impl Local {
-    fn new(world: usize) -> Self {
-        Self { barrier: Barrier::new(world), slots: Mutex::new(vec![Vec::new(); world]) }
-    }
-}
-
-impl Exchange for LocalRank<'_> {
-    fn all_gather(&self, mine: &[u8]) -> Result<Vec<Vec<u8>>, Box<dyn std::error::Error + Send + Sync>> {
-        self.0.slots.lock().unwrap()[self.1] = mine.to_vec();
-        self.0.barrier.wait();
-        let all = self.0.slots.lock().unwrap().clone();
-        self.0.barrier.wait();
-        Ok(all)
-    }
-}
+use local::{Local, LocalRank};
+use srv6_netdrive::{Driver, DriverOptions, Error, NetSource, Ring, RingOptions};
 
 /// Runs `body` as each rank of a ring, on a thread of its own.
 fn ranks<T: Send>(path: &Path, options: &RingOptions, body: impl Fn(usize, Ring) -> T + Sync) -> Vec<T> {

@@ -18,8 +18,8 @@ pub(super) fn links(
     options: &RingOptions,
     exchange: &dyn Exchange,
 ) -> Result<Vec<Link>, Error> {
-    check(options)?;
     let &RingOptions { rank, world, channels, device, .. } = options;
+    check(rank, world, channels, options.slot_bytes)?;
     if world == 1 {
         return Ok(Vec::new());
     }
@@ -71,9 +71,9 @@ fn link(
     Ok(Link { next, sends, prev, recv: RecvFifo::new(&recvs) })
 }
 
-fn check(options: &RingOptions) -> Result<(), Error> {
+/// Refuses options that no ring and no mesh can have.
+pub(crate) fn check(rank: usize, world: usize, channels: usize, slot_bytes: usize) -> Result<(), Error> {
     let refuse = |option, value, wanted| Err(Error::Option { option, value, wanted });
-    let &RingOptions { rank, world, channels, slot_bytes, .. } = options;
     if world == 0 {
         return refuse("the number of ranks", world, "1 or more");
     }
@@ -83,7 +83,7 @@ fn check(options: &RingOptions) -> Result<(), Error> {
     if !(1..=MAX_SUBS).contains(&channels) {
         return refuse("the number of channels", channels, "1 to 64");
     }
-    if slot_bytes == 0 || slot_bytes % 16 != 0 || slot_bytes > MAX_SLOT_BYTES {
+    if slot_bytes == 0 || !slot_bytes.is_multiple_of(16) || slot_bytes > MAX_SLOT_BYTES {
         return refuse("the slot size in bytes", slot_bytes, "a multiple of 16 up to 67108864");
     }
     Ok(())

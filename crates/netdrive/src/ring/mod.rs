@@ -1,7 +1,7 @@
-//! All ranks connected in rings, and a ring all-reduce over them.
+//! All ranks connected in rings, and collectives over them.
 
-mod all_reduce;
 mod connect;
+mod run;
 mod schedule;
 
 use std::sync::Arc;
@@ -10,6 +10,8 @@ use crate::driver::Inner;
 use crate::fifo::{RecvFifo, SendFifo};
 use crate::{Driver, Error, RecvComm, SendComm};
 pub use connect::Exchange;
+pub(crate) use connect::check;
+pub(crate) use run::CHANNEL_BYTES;
 
 /// How the ranks are connected; all but `rank` and `device` the same on all ranks.
 #[derive(Debug, Clone, PartialEq, Eq)]

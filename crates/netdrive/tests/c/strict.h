@@ -96,7 +96,8 @@ struct comm {
 };
 
 static ncclDebugLogger_t logger;
-static int inits, open_comms, open_listeners;
+/* Ranks of one process have a service thread each. */
+static _Atomic int inits, open_comms, open_listeners;
 static char context_token;
 
 static void on_service_thread(pthread_t service_thread, const char* call) {
