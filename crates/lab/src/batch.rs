@@ -1,4 +1,4 @@
-//! Many lines for one run of `ip` or `tc`.
+//! Many lines for one run of `ip`, `tc` or `nft`.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -8,14 +8,15 @@ use std::time::Duration;
 use crate::Error;
 use crate::kernel::{Missing, missing};
 
-/// A program of iproute2.
+/// A program that configures the kernel: two of iproute2, and nftables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tool {
     Ip,
     Tc,
+    Nft,
 }
 
-/// Where distributions put iproute2; an ordinary user's PATH often lacks the second half.
+/// Where distributions put them; an ordinary user's PATH often lacks the second half.
 const DIRECTORIES: [&str; 4] = ["/usr/bin", "/bin", "/usr/sbin", "/sbin"];
 
 /// How often a line is tried that the kernel has no memory for, and how long is waited in between. Lightweight
@@ -34,6 +35,7 @@ pub(crate) fn run(node: &str, tool: Tool, lines: &[String]) -> Result<(), Error>
         let output = feed(tool, rest).map_err(|source| Error::Tool {
             node: node.to_owned(),
             tool: tool.name(),
+            package: tool.package(),
             source,
         })?;
         if output.status.success() {
@@ -42,7 +44,11 @@ pub(crate) fn run(node: &str, tool: Tool, lines: &[String]) -> Result<(), Error>
         let (done, message) = failure(&output);
         let Some(done) = done else {
             // It could not read a line at all, and ends without saying which.
-            return Err(refused(node, format!("{} -batch: {}", tool.name(), rest.join("; ")), message));
+            return Err(refused(
+                node,
+                format!("{} {}: {}", tool.name(), tool.reading_lines()[0], rest.join("; ")),
+                message,
+            ));
         };
         if done > 0 {
             attempts = 0;
@@ -63,6 +69,22 @@ impl Tool {
         match self {
             Self::Ip => "ip",
             Self::Tc => "tc",
+            Self::Nft => "nft",
+        }
+    }
+
+    fn package(self) -> &'static str {
+        match self {
+            Self::Ip | Self::Tc => "iproute2",
+            Self::Nft => "nftables",
+        }
+    }
+
+    /// What makes it read lines from its standard input.
+    fn reading_lines(self) -> [&'static str; 2] {
+        match self {
+            Self::Ip | Self::Tc => ["-batch", "-"],
+            Self::Nft => ["-f", "-"],
         }
     }
 }
@@ -74,7 +96,7 @@ fn feed(tool: Tool, lines: &[String]) -> io::Result<Output> {
         .find(|p| p.exists())
         .unwrap_or_else(|| tool.name().into());
     let mut child = Command::new(program)
-        .args(["-batch", "-"])
+        .args(tool.reading_lines())
         // The messages are read below.
         .env("LC_ALL", "C")
         .stdin(Stdio::piped())

@@ -19,6 +19,9 @@ pub struct LinkCounters {
     pub interface: String,
     /// Bytes that left the sender, Ethernet headers included. A GSO packet counts once, not per segment.
     pub bytes: u64,
+    /// The same with the Ethernet, IPv6 and TCP headers of every segment, which is what a shaper counts; none where
+    /// the link isn't shaped.
+    pub wire_bytes: Option<u64>,
     /// Packets that left the sender; a GSO packet counts as one.
     pub packets: u64,
     /// Packets lost: in the sender's queue, on the way, and at the receiver's door.
@@ -35,6 +38,8 @@ pub enum LinkState {
     Up,
     /// It looks so to both ends, but nothing gets through: [`crate::Fault::Silent`].
     Silent,
+    /// It looks so to both ends, but part of what is sent gets lost: [`crate::Fault::Lossy`].
+    Lossy,
     /// It has no carrier: [`crate::Fault::LinkDown`].
     Down,
 }
@@ -83,6 +88,31 @@ impl Lab {
         Ok(bytes)
     }
 
+    /// Bytes that a node has sent over each of its links in the fabric, by the neighbour's name.
+    ///
+    /// Asks this node alone, so it can be called every few milliseconds.
+    ///
+    /// # Errors
+    /// No such node; the kernel doesn't answer.
+    pub fn sent_by(&self, node: &str) -> Result<BTreeMap<String, u64>, Error> {
+        let name = self.node(node)?.name().to_owned();
+        let links = self.node(node)?.run(netlink::links).map_err(|source| Error::Netlink {
+            node: name.clone(),
+            action: "read link counters",
+            source,
+        })?;
+        let position = self.plan.node(node).unwrap_or(usize::MAX);
+        let mut sent = BTreeMap::new();
+        for (cable, end) in self.plan.ends_of(position).filter(|(c, _)| c.kind != CableKind::Management) {
+            let [first, second] = &cable.ends;
+            let neighbour = if first.ifindex == end.ifindex { second.node } else { first.node };
+            if let Some(link) = links.get(&end.ifindex) {
+                sent.insert(self.plan.name_of(neighbour).to_owned(), link.stats.tx_bytes);
+            }
+        }
+        Ok(sent)
+    }
+
     /// Interfaces of every node by index; the management network's own node has none of the fabric's.
     pub(crate) fn dump(&self) -> Result<Vec<HashMap<u32, Link>>, Error> {
         self.on_all(|i| {
@@ -114,6 +144,7 @@ impl Lab {
             to: self.plan.name_of(receiver.node).to_owned(),
             interface: sender.interface.clone(),
             bytes: sent.stats.tx_bytes,
+            wire_bytes: sent.queue_bytes,
             packets: sent.stats.tx_packets,
             dropped: sent.queue_drops
                 + sent.stats.tx_dropped

@@ -9,12 +9,14 @@ use std::time::Duration;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A program that configures the kernel is missing.
-    #[error("{node}: can't run {tool}: install iproute2 (Debian package iproute2) or put it into PATH")]
+    #[error("{node}: can't run {tool}: install {package} (Debian package {package}) or put it into PATH")]
     Tool {
         /// Node it was needed for.
         node: String,
-        /// `ip` or `tc`.
+        /// `ip`, `tc` or `nft`.
         tool: &'static str,
+        /// What it is part of.
+        package: &'static str,
         /// Why it can't run.
         #[source]
         source: io::Error,
@@ -212,6 +214,26 @@ pub enum Error {
         /// Text asked for.
         target: String,
         /// Links there are.
+        known: String,
+    },
+    /// A fault that has no direction.
+    #[error(
+        "{target}: a link that is down is down in both directions; leave {from} out, or let it be silent or lossy"
+    )]
+    NoDirection {
+        /// Target asked for.
+        target: String,
+        /// Node asked for.
+        from: String,
+    },
+    /// A node that sends nothing over a target.
+    #[error("{from} is at no end of {target}; want one of {known}")]
+    NotAnEnd {
+        /// Target asked for.
+        target: String,
+        /// Node asked for.
+        from: String,
+        /// Nodes at its ends.
         known: String,
     },
     /// A state file or its directory.

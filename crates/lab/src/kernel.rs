@@ -34,6 +34,12 @@ pub(crate) fn missing(command: &str, message: &str) -> Option<Missing> {
     if has("tbf") && said(&["qdisc kind is unknown"]) {
         return Some(Missing::Kernel("CONFIG_NET_SCH_TBF"));
     }
+    if has("add table netdev") && said(&["Operation not supported"]) {
+        return Some(Missing::Kernel("CONFIG_NF_TABLES_NETDEV"));
+    }
+    if has("numgen") && said(&["No such file or directory", "Operation not supported"]) {
+        return Some(Missing::Kernel("CONFIG_NFT_NUMGEN"));
+    }
     None
 }
 
@@ -55,6 +61,16 @@ mod tests {
                 "qdisc replace dev a root tbf",
                 "Error: Specified qdisc kind is unknown.",
                 Some("CONFIG_NET_SCH_TBF"),
+            ),
+            (
+                "nft -f: add table netdev loss_1000",
+                "Error: Could not process rule: Operation not supported",
+                Some("CONFIG_NF_TABLES_NETDEV"),
+            ),
+            (
+                "nft -f: add rule netdev loss_1000 arrive numgen random mod 10000 < 5 drop",
+                "Error: Could not process rule: No such file or directory",
+                Some("CONFIG_NFT_NUMGEN"),
             ),
             (end, "Cannot find device \"sr0\"", None),
             ("route replace 10.0.0.0/8 dev a", "RTNETLINK answers: Invalid argument", None),

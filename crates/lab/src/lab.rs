@@ -252,7 +252,7 @@ impl Lab {
 }
 
 /// Writes a setting below /proc/sys, in the calling thread's namespace.
-fn set(node: &str, file: &str, value: &str) -> Result<(), Error> {
+pub(crate) fn set(node: &str, file: &str, value: &str) -> Result<(), Error> {
     let path = Path::new("/proc/sys").join(file);
     std::fs::write(&path, value).map_err(|source| Error::Sysctl {
         node: node.to_owned(),

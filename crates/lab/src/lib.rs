@@ -18,11 +18,13 @@ mod fault;
 pub mod keeper;
 mod kernel;
 mod lab;
+mod loss;
 #[allow(unsafe_code, reason = "unshare and fork have no safe wrappers")]
 mod namespace;
 mod netlink;
 mod node;
 mod options;
+mod pair;
 mod plan;
 mod steering;
 
@@ -30,6 +32,8 @@ pub use counters::{LinkCounters, LinkState};
 pub use error::Error;
 pub use fault::Fault;
 pub use lab::Lab;
+pub use loss::{Loss, LossError};
 pub use namespace::enter_user_namespace;
 pub use node::Node;
 pub use options::{Mbps, Options, RateError};
+pub use pair::Pair;

@@ -27,9 +27,13 @@ pub(crate) struct Link {
     pub(crate) running: bool,
     /// `ifalias`, empty where none is set.
     pub(crate) alias: String,
+    /// Most segments of a packet that it takes in one piece.
+    pub(crate) gso_max_segs: u32,
     pub(crate) stats: Stats64,
     /// Packets that the queueing discipline threw away.
     pub(crate) queue_drops: u64,
+    /// Bytes that a shaper passed on, with the headers of every segment; none where there is no shaper.
+    pub(crate) queue_bytes: Option<u64>,
 }
 
 /// All interfaces by index, queue drops included.
@@ -50,6 +54,7 @@ pub(crate) fn links() -> io::Result<HashMap<u32, Link>> {
         let index = u32::try_from(discipline.header.index).unwrap_or_default();
         if let Some(link) = links.get_mut(&index) {
             link.queue_drops = drops(&discipline.attributes);
+            link.queue_bytes = passed(&discipline.attributes);
         }
     }
     Ok(links)
@@ -167,6 +172,7 @@ fn read(message: LinkMessage) -> Link {
     for attribute in message.attributes {
         match attribute {
             LinkAttribute::IfAlias(alias) => link.alias = alias,
+            LinkAttribute::GsoMaxSegs(most) => link.gso_max_segs = most,
             LinkAttribute::Stats64(stats) => link.stats = stats,
             _ => {}
         }
@@ -175,6 +181,27 @@ fn read(message: LinkMessage) -> Link {
 }
 
 fn drops(attributes: &[TcAttribute]) -> u64 {
+    statistics(attributes)
+        .filter_map(|s| match s {
+            TcStats2::Queue(queue) => Some(u64::from(queue.drops)),
+            _ => None,
+        })
+        .sum()
+}
+
+/// Of a shaper; the interfaces that aren't shaped have a discipline too, `noqueue`, which counts nothing.
+fn passed(attributes: &[TcAttribute]) -> Option<u64> {
+    let shapes = attributes.iter().any(|a| matches!(a, TcAttribute::Kind(kind) if kind == "tbf"));
+    if !shapes {
+        return None;
+    }
+    statistics(attributes).find_map(|s| match s {
+        TcStats2::Basic(basic) => Some(basic.bytes),
+        _ => None,
+    })
+}
+
+fn statistics(attributes: &[TcAttribute]) -> impl Iterator<Item = &TcStats2> {
     attributes
         .iter()
         .filter_map(|a| match a {
@@ -182,9 +209,4 @@ fn drops(attributes: &[TcAttribute]) -> u64 {
             _ => None,
         })
         .flatten()
-        .filter_map(|s| match s {
-            TcStats2::Queue(queue) => Some(u64::from(queue.drops)),
-            _ => None,
-        })
-        .sum()
 }

@@ -1,33 +1,59 @@
 //! What a polling thread does when nothing moves.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Counts rounds in which nothing moved, and waits between them.
 ///
 /// NCCL's threads yield and poll on; they have a core each. Here ranks outnumber cores, and who yields to a busy thread
-/// is not run again for a time slice, milliseconds later, while who wakes from a sleep is run at once.
+/// is not run again for a time slice, milliseconds later, while who wakes from a sleep is run at once. The longer
+/// nothing moves, the longer the naps: what comes is noticed late by an eighth of the time it took, and ranks that
+/// wait for a slow network leave the cores to those that work.
 #[derive(Debug, Default)]
-pub(crate) struct Idle(u32);
+pub(crate) struct Idle {
+    rounds: u32,
+    /// When the naps began.
+    since: Option<Instant>,
+}
 
 impl Idle {
     /// Something moved.
     pub(crate) fn reset(&mut self) {
-        self.0 = 0;
+        *self = Self::default();
     }
 
     /// Nothing moved.
     pub(crate) fn wait(&mut self) {
-        self.0 = self.0.saturating_add(1);
-        if self.0 <= SPINS {
+        self.rounds = self.rounds.saturating_add(1);
+        if self.rounds <= SPINS {
             std::hint::spin_loop();
-        } else {
-            std::thread::sleep(NAP);
+            return;
         }
+        let since = *self.since.get_or_insert_with(Instant::now);
+        std::thread::sleep(nap(since.elapsed()));
     }
+}
+
+/// How long to sleep when nothing has moved for some time.
+fn nap(waited: Duration) -> Duration {
+    (waited / 8).clamp(SHORTEST, LONGEST)
 }
 
 /// With a few system calls each, about as long as a peer on another core takes to answer.
 const SPINS: u32 = 30;
 
 /// The kernel adds its timer slack, 50 µs; more would show in the times of small messages.
-const NAP: Duration = Duration::from_micros(10);
+const SHORTEST: Duration = Duration::from_micros(10);
+
+/// Nets act on time when they are called: a transport that watches its paths wants to look every millisecond or so.
+const LONGEST: Duration = Duration::from_micros(250);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn naps_grow_with_the_wait_up_to_a_limit() {
+        let micros = |waited| nap(Duration::from_micros(waited)).as_micros();
+        assert_eq!([0, 80, 400, 2_000, 1_000_000].map(micros), [10, 10, 50, 250, 250]);
+    }
+}

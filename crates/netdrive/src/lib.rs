@@ -3,9 +3,11 @@
 //! - [`Driver`]: a table (a plugin's of v6 to v12, or NCCL's own) with a service and a progress thread.
 //! - [`Listener`], [`SendComm`], [`RecvComm`]: connections; [`MessageSender`] and [`MessageReceiver`] move single messages.
 //! - [`Ring`] and [`Mesh`]: all ranks connected, and NCCL's collectives over host memory ([`Operation`]).
+//! - [`Streams`]: messages between pairs of ranks, as many pairs at once as wanted, with the time of each arrival.
 //! - [`start_log`]: what nets log, printed as NCCL prints it.
 
 mod abort;
+mod arrival;
 mod collective;
 mod comm;
 mod driver;
@@ -22,8 +24,10 @@ mod progress;
 mod ring;
 mod service;
 mod source;
+mod streams;
 
 pub use abort::Abort;
+pub use arrival::{Arrival, monotonic};
 pub use collective::{Buffers, Collective, Operation};
 pub use comm::{Listener, Pending, RecvComm, SendComm};
 pub use driver::{Device, Driver, DriverOptions};
@@ -37,3 +41,4 @@ pub use nccl_net_abi::{Properties, Stock, Version};
 pub use progress::Pulse;
 pub use ring::{Exchange, Ring, RingOptions};
 pub use source::NetSource;
+pub use streams::{Amount, Load, Stream, Streams, StreamsOptions};

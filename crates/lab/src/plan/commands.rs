@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::path::Path;
 
 use super::{Cable, CableKind, Condition, End, Plan, Role, loopback};
-use crate::Mbps;
+use crate::{Loss, Mbps};
 
 /// Device that seg6local routes name. The kernel wants one that isn't `lo`; it carries nothing, so a veth whose
 /// two ends are in the switch does, and unlike a link to a neighbour it never goes down.
@@ -188,6 +188,48 @@ fn neighbours(end: &End, mac_there: [u8; 6]) -> Vec<String> {
 /// As [`neighbours`], but everything sent to them vanishes at the other end, with the link still up.
 pub(crate) fn lost_neighbours(end: &End) -> Vec<String> {
     neighbours(end, NOBODY)
+}
+
+/// `nft` lines that let part of what arrives at an end get lost.
+///
+/// A lost packet is marked as another host's: IP throws it away before it does anything with it, and the interface
+/// counts it. The choice is made by the kernel's random numbers for each packet.
+pub(crate) fn lossy(end: &End, loss: Loss) -> Vec<String> {
+    let table = loss_table(end);
+    let mut lines = lossless(end);
+    lines.push(format!("add table netdev {table}"));
+    lines.push(format!(
+        "add chain netdev {table} arrive {{ type filter hook ingress device \"{}\" priority 0; }}",
+        end.interface
+    ));
+    // A number below 10000 of 10000 is always there, and nft doesn't take the comparison.
+    let chosen = match loss.of_all() {
+        Loss::ALL => String::new(),
+        share => format!("numgen random mod {} < {share} ", Loss::ALL),
+    };
+    lines.push(format!("add rule netdev {table} arrive {chosen}meta pkttype set other"));
+    lines
+}
+
+/// `nft` lines after which everything arrives at an end.
+pub(crate) fn lossless(end: &End) -> Vec<String> {
+    let table = loss_table(end);
+    // Adding what is there does nothing, deleting what isn't fails.
+    vec![format!("add table netdev {table}"), format!("delete table netdev {table}")]
+}
+
+fn loss_table(end: &End) -> String {
+    format!("loss_{}", end.ifindex)
+}
+
+/// Line that lets an end send packets of the wire's size, one by one.
+pub(crate) fn wire_packets(end: &End) -> String {
+    format!("link set dev {} gso_max_segs 1", end.interface)
+}
+
+/// Line that lets an end send many segments of a connection in one piece, as the kernel does by itself.
+pub(crate) fn whole_packets(end: &End) -> String {
+    format!("link set dev {} gso_max_segs 65535", end.interface)
 }
 
 fn mac(bytes: [u8; 6]) -> String {

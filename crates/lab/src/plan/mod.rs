@@ -15,7 +15,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use srv6_fabric::{Topology, Vertex, VertexIndex};
 
-pub(crate) use commands::{lost_neighbours, settings, shaping};
+pub(crate) use commands::{lossless, lossy, lost_neighbours, settings, shaping, whole_packets, wire_packets};
 
 use crate::{Error, Mbps, Options};
 

@@ -5,6 +5,8 @@ mod faults;
 #[cfg(test)]
 mod life;
 #[cfg(test)]
+mod loss;
+#[cfg(test)]
 mod paths;
 #[cfg(test)]
 mod shaping;

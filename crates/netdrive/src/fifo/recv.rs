@@ -7,7 +7,7 @@ use nccl_net_abi::{Net, Receives};
 
 use super::{STEPS, Slots, c_tag, slot};
 use crate::memory::Token;
-use crate::{Error, RecvComm};
+use crate::{Arrival, Error, RecvComm, monotonic};
 
 /// The receiving FIFO of one comm: one channel, or several whose receives are grouped.
 #[derive(Debug)]
@@ -21,6 +21,8 @@ pub(crate) struct RecvFifo {
     posted: u64,
     received: u64,
     arrays: Arrays,
+    /// When each round came, if anybody wants to know.
+    arrivals: Option<Vec<Arrival>>,
 }
 
 #[derive(Debug)]
@@ -66,12 +68,34 @@ impl RecvFifo {
                 phandles: vec![null_mut(); count],
                 received: [0; MAX_SUBS],
             },
+            arrivals: None,
         }
     }
 
     /// Announces so many more messages for each member.
     pub(crate) fn expect(&mut self, rounds: u64) {
         self.expected += rounds;
+    }
+
+    /// Announces that the round with this number, counted from 0, is the first that will not come.
+    pub(crate) fn expect_until(&mut self, round: u64) {
+        debug_assert!(self.posted <= round);
+        self.expected = round;
+    }
+
+    /// How many rounds have come and been consumed by all members.
+    pub(crate) fn consumed(&self) -> u64 {
+        self.members.iter().map(|member| member.consumed).min().unwrap_or(0)
+    }
+
+    /// Remembers from now on when each round comes.
+    pub(crate) fn record(&mut self) {
+        self.arrivals.get_or_insert_default();
+    }
+
+    /// What was remembered since the last time.
+    pub(crate) fn take_arrivals(&mut self) -> Vec<Arrival> {
+        self.arrivals.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// The member's next message; `None` if it isn't there yet.
@@ -106,8 +130,7 @@ impl RecvFifo {
     }
 
     fn post(&mut self, comm: &RecvComm) -> Result<bool, Error> {
-        let consumed = self.members.iter().map(|member| member.consumed).min().unwrap_or(0);
-        if self.posted - consumed >= STEPS as u64 {
+        if self.posted - self.consumed() >= STEPS as u64 {
             return Ok(false);
         }
         for (member, data) in self.members.iter().zip(&mut self.arrays.data) {
@@ -149,6 +172,7 @@ impl RecvFifo {
         if !done.map_err(table.failed("test"))? {
             return Ok(false);
         }
+        let mut bytes = 0;
         for (member, &got) in self.members.iter_mut().zip(&self.arrays.received) {
             let length = usize::try_from(got)
                 .ok()
@@ -157,6 +181,10 @@ impl RecvFifo {
             if let Some(entry) = member.lengths.get_mut(at) {
                 *entry = length;
             }
+            bytes += length as u64;
+        }
+        if let Some(arrivals) = &mut self.arrivals {
+            arrivals.push(Arrival { at: monotonic(), bytes });
         }
         self.received += 1;
         Ok(true)

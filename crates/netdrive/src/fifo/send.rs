@@ -37,6 +37,16 @@ impl SendFifo {
         Some(unsafe { std::slice::from_raw_parts_mut(pointer, self.slots.slot_bytes) })
     }
 
+    /// Shows every slot to `work`, before anything is sent.
+    pub(crate) fn for_each_slot(&mut self, work: impl Fn(&mut [u8])) {
+        debug_assert_eq!(self.filled, 0);
+        for index in 0..STEPS as u64 {
+            let pointer = self.slots.pointer(index);
+            // SAFETY: no slot has been handed to the net; `&mut self` makes this the only slice.
+            work(unsafe { std::slice::from_raw_parts_mut(pointer, self.slots.slot_bytes) });
+        }
+    }
+
     /// Hands the first `bytes` of the [free](Self::free) slot to the net.
     pub(crate) fn fill(&mut self, bytes: usize) {
         debug_assert!(self.filled - self.done < STEPS as u64 && bytes <= self.slots.slot_bytes);

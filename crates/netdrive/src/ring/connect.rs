@@ -90,4 +90,4 @@ pub(crate) fn check(rank: usize, world: usize, channels: usize, slot_bytes: usiz
 }
 
 /// Eight slots stay within what NCCL lets a buffer be (`NCCL_BUFFSIZE`, an int).
-const MAX_SLOT_BYTES: usize = 64 << 20;
+pub(crate) const MAX_SLOT_BYTES: usize = 64 << 20;

@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use crate::driver::Inner;
 use crate::fifo::{RecvFifo, SendFifo};
-use crate::{Driver, Error, RecvComm, SendComm};
+use crate::{Arrival, Driver, Error, RecvComm, SendComm};
 pub use connect::Exchange;
+pub(crate) use connect::MAX_SLOT_BYTES;
 pub(crate) use connect::check;
 pub(crate) use run::CHANNEL_BYTES;
 
@@ -68,6 +69,16 @@ impl Ring {
     /// How many connections there are to the next rank.
     pub fn connections(&self) -> usize {
         self.links.as_ref().map_or(0, Vec::len)
+    }
+
+    /// Remembers from now on when each message comes.
+    pub fn record(&mut self) {
+        self.links.iter_mut().flatten().for_each(|link| link.recv.record());
+    }
+
+    /// Messages that came since [`record`](Self::record) or the last call, those of each connection in order.
+    pub fn take_arrivals(&mut self) -> Vec<Arrival> {
+        self.links.iter_mut().flatten().flat_map(|link| link.recv.take_arrivals()).collect()
     }
 
     /// Closes all connections, as far as no failure has closed them.

@@ -1,0 +1,96 @@
+//! What a message holds: its number, and bytes that depend on stream, number and place.
+
+/// Number of the message, and whether it is one of those that end a run: 8 bytes each.
+pub(super) const HEADER: usize = 16;
+
+/// What the second half of the header says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mark {
+    Data,
+    End,
+}
+
+const DATA: [u8; 8] = *b"data    ";
+const END: [u8; 8] = *b"end     ";
+
+/// Writes a header.
+pub(super) fn head(message: &mut [u8], number: u64, mark: Mark) {
+    let mark = match mark {
+        Mark::Data => DATA,
+        Mark::End => END,
+    };
+    for (to, from) in message.iter_mut().zip(number.to_ne_bytes().into_iter().chain(mark)) {
+        *to = from;
+    }
+}
+
+/// Number and mark of a message; `None` if it has no header of ours.
+pub(super) fn read(message: &[u8]) -> Option<(u64, Mark)> {
+    let (number, rest) = message.split_first_chunk()?;
+    let mark = match *rest.first_chunk()? {
+        DATA => Mark::Data,
+        END => Mark::End,
+        _ => return None,
+    };
+    Some((u64::from_ne_bytes(*number), mark))
+}
+
+/// Writes what follows the header.
+pub(super) fn write(message: &mut [u8], pair: usize, number: u64) {
+    let (words, _) = message.as_chunks_mut();
+    for (word, bytes) in words.iter_mut().enumerate().skip(HEADER / 8) {
+        *bytes = value(pair, number, word).to_ne_bytes();
+    }
+}
+
+/// How many bytes after the header are not what [`write`] wrote; those of an incomplete last word aren't looked at.
+pub(super) fn wrong(message: &[u8], pair: usize, number: u64) -> u64 {
+    let (words, _) = message.as_chunks();
+    let words = words.iter().enumerate().skip(HEADER / 8);
+    words
+        .filter(|(word, bytes)| **bytes != value(pair, number, *word).to_ne_bytes())
+        .map(|(word, bytes)| {
+            let right = value(pair, number, word).to_ne_bytes();
+            bytes.iter().zip(right).map(|(got, wanted)| u64::from(*got != wanted)).sum::<u64>()
+        })
+        .sum()
+}
+
+/// Any mixing does in which neighbouring words, messages and streams differ: a chunk in a wrong place must show.
+fn value(pair: usize, number: u64, word: usize) -> u64 {
+    (word as u64)
+        .wrapping_add(number.wrapping_mul(0x9E37_79B9_7F4A_7C15))
+        .wrapping_add((pair as u64).wrapping_mul(0xC2B2_AE3D_27D4_EB4F))
+        .wrapping_mul(0xBF58_476D_1CE4_E5B9)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_are_read_as_written() {
+        let mut message = [0; 24];
+        head(&mut message, 7, Mark::End);
+        assert_eq!(read(&message), Some((7, Mark::End)));
+        head(&mut message, u64::MAX, Mark::Data);
+        assert_eq!(read(&message), Some((u64::MAX, Mark::Data)));
+        assert_eq!(read(&[0; 24]), None);
+        assert_eq!(read(&message[..15]), None);
+    }
+
+    #[test]
+    fn each_wrong_byte_counts_and_a_shifted_message_is_wrong_throughout() {
+        let mut message = vec![0; 4096];
+        write(&mut message, 3, 9);
+        assert_eq!(wrong(&message, 3, 9), 0);
+        message[100] ^= 1;
+        message[4095] ^= 0x80;
+        assert_eq!(wrong(&message, 3, 9), 2);
+        // Of random bytes one in 256 is right.
+        assert!(wrong(&message, 3, 10) > 3900);
+        assert!(wrong(&message, 4, 9) > 3900);
+        message.rotate_left(8);
+        assert!(wrong(&message, 3, 9) > 3900);
+    }
+}
