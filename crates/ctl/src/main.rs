@@ -6,6 +6,7 @@ mod config;
 mod demo;
 mod gc;
 mod lab;
+mod progress;
 mod routes;
 mod serve;
 mod table;

@@ -5,6 +5,7 @@ mod data;
 mod job;
 mod json;
 mod numbers;
+mod p2p;
 mod plugin;
 mod ranks;
 mod rendezvous;
@@ -22,10 +23,12 @@ pub(crate) struct BenchArgs {
 #[derive(Debug, clap::Subcommand)]
 enum Benchmark {
     AllReduce(all_reduce::AllReduceArgs),
+    P2p(Box<p2p::P2pArgs>),
 }
 
 pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<()> {
     match &args.benchmark {
         Benchmark::AllReduce(args) => all_reduce::run(args),
+        Benchmark::P2p(args) => p2p::run(args),
     }
 }

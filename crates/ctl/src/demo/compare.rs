@@ -6,7 +6,8 @@ use anyhow::Context;
 use srv6_lab::{Lab, Mbps, Options};
 
 use super::ranks::{Job, Ranks};
-use super::{Scene, fabric, heading, working};
+use super::{Scene, fabric, heading};
+use crate::progress::spinner;
 use crate::table;
 
 /// Slow enough that links and not two CPUs are the limit.
@@ -22,7 +23,7 @@ pub(super) fn play(scene: &Scene, file: &Path, trials: u32) -> anyhow::Result<()
     let topology = fabric(file)?;
     let rate = Some(Mbps::new(RATE)?);
     let options = Options { rate_fabric: rate, rate_host: rate, ..Options::default() };
-    let bar = working("raising the fabric");
+    let bar = spinner("raising the fabric");
     let lab = Lab::up(&topology, &options).context("raising the fabric")?;
     bar.finish_and_clear();
 
@@ -38,7 +39,7 @@ pub(super) fn play(scene: &Scene, file: &Path, trials: u32) -> anyhow::Result<()
         let settings: Vec<(&str, &str)> =
             [("SRV6_PATHS", "1")].into_iter().chain(settings.iter().copied()).collect();
         let job = Job { name, hosts: &hosts, arguments: &arguments, settings: &settings };
-        let bar = working(name);
+        let bar = spinner(name);
         let rows = Ranks::start(scene, &lab, &job)?.finish(|| {})?;
         bar.finish_and_clear();
         rows.first().map(|row| row.time_us).context("no row")

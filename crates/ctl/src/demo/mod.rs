@@ -10,10 +10,9 @@ mod steered;
 
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, bail};
-use indicatif::{ProgressBar, ProgressStyle};
 use srv6_fabric::Topology;
 use srv6_paths::read_topology;
 
@@ -82,15 +81,6 @@ fn temporary_folder() -> anyhow::Result<PathBuf> {
     let made = std::fs::DirBuilder::new().mode(0o700).create(&folder);
     made.with_context(|| format!("making {}", folder.display()))?;
     Ok(folder)
-}
-
-/// A line that shows that something goes on; nothing where nobody watches a terminal.
-fn working(what: &str) -> ProgressBar {
-    let style = ProgressStyle::with_template("{spinner} {msg} ({elapsed})")
-        .unwrap_or_else(|_| ProgressStyle::default_spinner());
-    let bar = ProgressBar::new_spinner().with_style(style).with_message(what.to_owned());
-    bar.enable_steady_tick(Duration::from_millis(120));
-    bar
 }
 
 fn heading(text: &str) {

@@ -10,7 +10,8 @@ use srv6_paths::read_topology;
 use srv6_pathserver::{Options as ServerOptions, Running, Server};
 
 use super::ranks::{Job, Ranks};
-use super::{Scene, fabric, heading, working};
+use super::{Scene, fabric, heading};
+use crate::progress::spinner;
 use crate::table;
 
 /// Port of the path server in the management network.
@@ -23,7 +24,7 @@ const SHARE: f64 = 0.9;
 pub(super) fn play(scene: &Scene, file: &Path) -> anyhow::Result<()> {
     heading("4 leaves, 4 spines, 4 hosts: network namespaces, kernel SRv6");
     let topology = fabric(file)?;
-    let bar = working("raising the fabric");
+    let bar = spinner("raising the fabric");
     let lab = Lab::up(&topology, &Options::default()).context("raising the fabric")?;
     bar.finish_and_clear();
     let hosts: Vec<String> = lab.hosts().map(|h| h.name().to_owned()).collect();
@@ -48,7 +49,7 @@ pub(super) fn play(scene: &Scene, file: &Path) -> anyhow::Result<()> {
     let ranks = Ranks::start(scene, &lab, &job)?;
     let logs = ranks.logs.clone();
     let mut routes: BTreeMap<String, String> = BTreeMap::new();
-    let bar = working("reducing");
+    let bar = spinner("reducing");
     let rows = ranks.finish(|| {
         for host in &hosts {
             // A host that is busy is asked again in a moment.
