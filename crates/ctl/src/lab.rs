@@ -4,10 +4,11 @@ use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::Context;
 use srv6_lab::keeper::{self, Directory, Request, Started, State, Stopped};
-use srv6_lab::{Fault, Lab, LinkState, Mbps, Options};
+use srv6_lab::{Fault, Lab, LinkState, Loss, Mbps, Options};
 
 use crate::table;
 
@@ -39,8 +40,10 @@ enum LabCommand {
     Exec(ExecArgs),
     /// Show what each link carried, lost, and whether it works
     Links(LinksArgs),
-    /// Let a node or a link die
+    /// Let a node or a link die, or lose packets
     Fail(FailArgs),
+    /// Take a node's or a link's carrier away for a while
+    Flap(FlapArgs),
     /// Bring a node or a link back, or everything
     Heal(HealArgs),
     /// Change the rate of a link, or of all links of a node
@@ -117,6 +120,23 @@ struct FailArgs {
     /// Take the carrier away too; without this, packets vanish and both ends see the link up
     #[arg(long)]
     down: bool,
+    /// Lose only this share of the packets, at random: 0.01 to 100
+    #[arg(long, value_name = "PERCENT", conflicts_with = "down")]
+    loss: Option<Loss>,
+    /// Only what this node sends vanishes or gets lost [default: both directions]
+    #[arg(long, value_name = "NODE", conflicts_with = "down")]
+    from: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+struct FlapArgs {
+    #[command(flatten)]
+    name: Name,
+    /// Node (spine01), or link (leaf00-spine01, either way round)
+    target: String,
+    /// How long it is down, in milliseconds
+    #[arg(long = "for", value_name = "MS", default_value_t = 300)]
+    milliseconds: u64,
 }
 
 #[derive(Debug, clap::Args)]
@@ -186,8 +206,23 @@ pub(crate) fn run(args: LabArgs) -> anyhow::Result<()> {
         }
         LabCommand::Links(links) => show_links(&directory, &links),
         LabCommand::Fail(fail) => {
-            let fault = if fail.down { Fault::LinkDown } else { Fault::Silent };
-            Ok(lab(&directory, &fail.name)?.fail(&fail.target, fault)?)
+            let fault = match (fail.down, fail.loss) {
+                (true, _) => Fault::LinkDown,
+                (false, Some(loss)) => Fault::Lossy(loss),
+                (false, None) => Fault::Silent,
+            };
+            let lab = lab(&directory, &fail.name)?;
+            match &fail.from {
+                Some(from) => lab.fail_one_way(&fail.target, from, fault)?,
+                None => lab.fail(&fail.target, fault)?,
+            }
+            Ok(())
+        }
+        LabCommand::Flap(flap) => {
+            let lab = lab(&directory, &flap.name)?;
+            lab.fail(&flap.target, Fault::LinkDown)?;
+            std::thread::sleep(Duration::from_millis(flap.milliseconds));
+            Ok(lab.heal(&flap.target)?)
         }
         LabCommand::Heal(heal) => {
             let lab = lab(&directory, &heal.name)?;
@@ -251,7 +286,7 @@ fn show_status(directory: &Directory, status: StatusArgs) -> anyhow::Result<()> 
 fn nodes(state: &State) -> anyhow::Result<comfy_table::Table> {
     let lab = state.lab()?;
     let links = lab.links()?;
-    let mut nodes = table::new(&["NODE", "THREAD", "MANAGEMENT", "LINKS UP", "SILENT", "DOWN"]);
+    let mut nodes = table::new(&["NODE", "THREAD", "MANAGEMENT", "LINKS UP", "LOSSY", "SILENT", "DOWN"]);
     for node in lab.nodes() {
         let count = |wanted: LinkState| {
             links.iter().filter(|l| l.from == node.name() && l.state == wanted).count().to_string()
@@ -261,6 +296,7 @@ fn nodes(state: &State) -> anyhow::Result<comfy_table::Table> {
             node.thread_id().to_string(),
             lab.management_address(node.name()).map_or("-".to_owned(), |a| a.to_string()),
             count(LinkState::Up),
+            count(LinkState::Lossy),
             count(LinkState::Silent),
             count(LinkState::Down),
         ]);
@@ -278,6 +314,7 @@ fn show_links(directory: &Directory, args: &LinksArgs) -> anyhow::Result<()> {
     for link in links {
         let state = match link.state {
             LinkState::Up => "up",
+            LinkState::Lossy => "lossy",
             LinkState::Silent => "silent",
             LinkState::Down => "down",
         };

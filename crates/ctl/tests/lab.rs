@@ -81,6 +81,20 @@ fn a_lab_is_brought_up_used_broken_healed_and_taken_down() {
     fine(&["heal"]);
     assert!(states().is_empty());
 
+    fine(&["fail", "leaf00-spine01", "--loss", "2.5", "--from", "leaf00"]);
+    assert_eq!(states(), ["lossy"]);
+    assert!(
+        fine(&["exec", "spine01", "--", "nft", "list", "ruleset"]).contains("numgen random mod 10000 < 250")
+    );
+    assert!(refused(&["fail", "leaf00-spine01", "--loss", "0"]).contains("want 0.01 to 100 (percent)"));
+    assert!(refused(&["fail", "leaf00-spine01", "--from", "host00"]).contains("want one of leaf00 spine01"));
+    assert!(
+        refused(&["fail", "leaf00-spine01", "--down", "--from", "leaf00"]).contains("cannot be used with")
+    );
+    fine(&["heal"]);
+    fine(&["flap", "leaf00-spine01", "--for", "10"]);
+    assert!(states().is_empty());
+
     fine(&["rate", "leaf00-spine00", "50"]);
     assert!(fine(&["exec", "leaf00", "--", "tc", "qdisc", "show", "dev", "spine00"]).contains("rate 50Mbit"));
     fine(&["rate", "leaf00-spine00", "none"]);
