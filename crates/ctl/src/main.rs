@@ -3,13 +3,22 @@
 
 mod bench;
 mod config;
+mod decode;
 mod demo;
+mod doctor;
+mod echo;
+mod env;
 mod gc;
+mod interfaces;
 mod lab;
+mod netlink;
+mod path_source;
+mod paths;
 mod progress;
 mod routes;
 mod serve;
 mod table;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -27,10 +36,14 @@ struct Cli {
 enum Command {
     Bench(bench::BenchArgs),
     Demo(demo::DemoArgs),
+    Doctor(doctor::DoctorArgs),
+    Env(env::EnvArgs),
     Gc(gc::GcArgs),
     Lab(lab::LabArgs),
+    Paths(paths::PathsArgs),
     Routes(routes::RoutesArgs),
     Serve(serve::ServeArgs),
+    Verify(verify::VerifyArgs),
 }
 
 fn main() -> ExitCode {
@@ -38,13 +51,22 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Bench(args) => bench::run(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::Doctor(args) => return exit(doctor::run(&args)),
+        Command::Env(args) => return exit(env::run(&args)),
         Command::Gc(args) => gc::run(&args),
         Command::Lab(args) => lab::run(args),
+        Command::Paths(args) => paths::run(&args),
         Command::Routes(args) => routes::run(&args),
         Command::Serve(args) => serve::run(args),
+        Command::Verify(args) => return exit(verify::run(&args)),
     };
+    exit(result.map(|()| ExitCode::SUCCESS))
+}
+
+/// The exit status of a subcommand, or of its failure, which is told.
+fn exit(result: anyhow::Result<ExitCode>) -> ExitCode {
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("srv6ctl: {error:#}");
             ExitCode::FAILURE

@@ -1,0 +1,134 @@
+//! From the segments of a route back to the switches that it leads over.
+
+use std::net::IpAddr;
+
+use srv6_fabric::{
+    Block, Carrier, Family, Flow, Path, Policy, Segments, SidFormat, Topology, equal_cost_paths, segments,
+    spread,
+};
+
+use crate::path_source::PathSettings;
+
+/// More equal paths than this are not compared: 3-tier fabrics have thousands.
+const MAX_PATHS: usize = 256;
+
+/// What the segments of a route mean in a topology.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Decoded {
+    /// Names of the hops: hosts at the ends where the topology knows them; a uSID that no switch has stays a number.
+    pub(crate) hops: Vec<String>,
+    /// The path of the topology that has exactly these segments; `None` if there is no such path now.
+    pub(crate) path: Option<Path>,
+    /// The hops that the policy would choose for this flow, where it needs no server for that.
+    pub(crate) by_policy: Option<Vec<String>>,
+}
+
+impl Decoded {
+    /// Whether the route's path is the policy's choice; `true` where that can't be told.
+    pub(crate) fn is_by_policy(&self) -> bool {
+        self.by_policy.as_ref().is_none_or(|hops| *hops == self.hops)
+    }
+}
+
+/// Looks for the path of a flow that has these segments.
+pub(crate) fn decode(topology: &Topology, settings: &PathSettings, flow: Flow, found: &Segments) -> Decoded {
+    let ends = topology.host_of(flow.src).zip(topology.host_of(flow.dst));
+    let encoding = settings.encoding(Family::of(flow.dst));
+    let paths = ends.map_or_else(Vec::new, |(src, dst)| equal_cost_paths(topology, src, dst, MAX_PATHS));
+    let usable: Vec<&Path> =
+        paths.iter().filter(|path| segments(topology, path, &encoding).is_ok()).collect();
+    let path = usable
+        .iter()
+        .find(|path| segments(topology, path, &encoding).is_ok_and(|s| s == *found))
+        .map(|path| (*path).clone());
+    let chosen = ends.and_then(|(src, dst)| match settings.policy {
+        Policy::Spread => paths.get(spread(topology, src, dst, paths.len())),
+        Policy::Hops => paths.first(),
+        // These are the server's to choose, and asking it again would count as another flow.
+        Policy::Load | Policy::Latency | Policy::Utilization => None,
+    });
+    let by_policy = chosen.filter(|path| usable.contains(path)).map(|path| path.names(topology));
+    let hops = path.as_ref().map_or_else(|| spelled(topology, flow, found), |path| path.names(topology));
+    Decoded { hops, path, by_policy }
+}
+
+/// Each uSID as the switch that has it.
+fn spelled(topology: &Topology, flow: Flow, found: &Segments) -> Vec<String> {
+    let host = |address: IpAddr| {
+        let known = topology.host_of(address).map(|v| topology.vertex(v).name.clone());
+        known.unwrap_or_else(|| address.to_string())
+    };
+    let format = SidFormat::F3216;
+    let usids = found.as_slice().iter().filter_map(|&segment| Carrier::unpack(segment, format).ok());
+    let switches = usids.flat_map(|carrier| {
+        let block = carrier.block();
+        let named = |usid: &u32| {
+            let owner = topology.vertices().find(|(_, vertex)| {
+                !vertex.is_host()
+                    && vertex.sids.iter().any(|sid| {
+                        Block::of(sid.address, format) == block
+                            && format.field(sid.address, 0) == *usid
+                            && format.field(sid.address, 1) == 0
+                    })
+            });
+            owner.map_or_else(|| format!("{usid:04x}"), |(_, vertex)| vertex.name.clone())
+        };
+        carrier.usids().iter().map(named).collect::<Vec<_>>()
+    });
+    std::iter::once(host(flow.src)).chain(switches).chain([host(flow.dst)]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::path_source::Place;
+
+    fn example() -> (Topology, PathSettings) {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/fabrics/4x4.json");
+        let (_, topology) = srv6_paths::read_topology(file.as_ref(), "fabric_graph", "hosts").unwrap();
+        let settings = PathSettings {
+            place: Place::File(file.into()),
+            graph: "fabric_graph".to_owned(),
+            hosts: "hosts".to_owned(),
+            policy: Policy::Spread,
+            algo: 0,
+            function: None,
+        };
+        (topology, settings)
+    }
+
+    fn flow() -> Flow {
+        Flow { src: "2001:db8:1000::2".parse().unwrap(), dst: "2001:db8:1001::2".parse().unwrap() }
+    }
+
+    fn carrier(text: &str) -> Segments {
+        Segments::new(vec![text.parse().unwrap()]).unwrap()
+    }
+
+    #[test]
+    fn the_route_of_a_path_has_its_names() {
+        let (topology, settings) = example();
+        let decoded = decode(&topology, &settings, flow(), &carrier("fc00:0:1200:1001:1201:fe06::"));
+        assert_eq!(decoded.hops, ["host00", "leaf00", "spine01", "leaf01", "host01"]);
+        assert!(decoded.path.is_some() && decoded.is_by_policy(), "{decoded:?}");
+    }
+
+    #[test]
+    fn another_path_than_the_policys_is_told_apart() {
+        let (topology, settings) = example();
+        let decoded = decode(&topology, &settings, flow(), &carrier("fc00:0:1200:1002:1201:fe06::"));
+        assert_eq!(decoded.hops[2], "spine02");
+        assert!(decoded.path.is_some() && !decoded.is_by_policy(), "{decoded:?}");
+        assert_eq!(decoded.by_policy.as_ref().unwrap()[2], "spine01");
+        let load = PathSettings { policy: Policy::Load, ..settings };
+        assert!(decode(&topology, &load, flow(), &carrier("fc00:0:1200:1002:1201:fe06::")).is_by_policy());
+    }
+
+    #[test]
+    fn segments_of_no_path_are_spelled_out() {
+        let (topology, settings) = example();
+        let decoded = decode(&topology, &settings, flow(), &carrier("fc00:0:1200:1001:1202:abcd::"));
+        assert_eq!(decoded.path, None);
+        assert_eq!(decoded.hops, ["host00", "leaf00", "spine01", "leaf02", "abcd", "host01"]);
+    }
+}

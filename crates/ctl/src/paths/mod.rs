@@ -1,0 +1,283 @@
+//! `srv6ctl paths`: which path each steered flow has, who holds it, and what its connections carry.
+//!
+//! The kernel keeps no time with a route. What is told instead is how long the oldest process that holds it has been
+//! running: the route is no older.
+
+mod holders;
+mod tcp;
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use serde::Serialize;
+use srv6_fabric::{Flow, Segments, Topology};
+use srv6_routes::{Dataplane, LinuxRoutes, Route, Target};
+
+use self::holders::{Holder, Holders};
+use self::tcp::Connection;
+use crate::config::Environment;
+use crate::decode::decode;
+use crate::path_source::{PathSettings, SourceArgs};
+use crate::table;
+
+/// Shows which path each steered flow of this host has, who holds it, and what its connections carry
+///
+/// Paths are named by the topology of the path API or file; without either only carriers are shown. The kernel doesn't
+/// remember when a route was made: "held for" is how long the oldest process that holds it has been running.
+#[derive(Debug, clap::Args)]
+pub(crate) struct PathsArgs {
+    #[command(flatten)]
+    source: SourceArgs,
+    /// Print a JSON object: named_by, flows
+    #[arg(long)]
+    json: bool,
+}
+
+/// One steered flow.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct SteeredFlow {
+    source: Option<String>,
+    destination: String,
+    table: u32,
+    /// Names in travel order; `null` without a topology.
+    path: Option<Vec<String>>,
+    /// Whether the topology has this path now; `null` without one.
+    in_topology: Option<bool>,
+    /// Whether it is what the policy gives for this flow; `null` without a topology.
+    by_policy: Option<bool>,
+    /// Carriers in travel order.
+    segments: Vec<String>,
+    mode: &'static str,
+    mtu: Option<u32>,
+    /// References; more than `holders` where this user may not look into all processes.
+    references: usize,
+    holders: Vec<Holder>,
+    connections: Vec<Connection>,
+}
+
+pub(crate) fn run(args: &PathsArgs) -> anyhow::Result<()> {
+    let settings = PathSettings::new(&args.source, &Environment::of_process())?;
+    let fabric = settings.map(|settings| (settings.topology(), settings));
+    let named_by = fabric.as_ref().map(|(_, settings)| settings.name());
+    let fabric = match fabric {
+        // Routes are worth seeing without their names.
+        Some((Err(error), _)) => {
+            log::warn!("paths go without names: {error}");
+            None
+        }
+        Some((Ok(topology), settings)) => Some((topology, settings)),
+        None => None,
+    };
+    let routes = LinuxRoutes::new()?.owned().context("reading routes")?;
+    let holders = Holders::read().context("reading who holds the routes")?;
+    let connections = tcp::connections().context("reading TCP connections")?;
+    let mut flows: Vec<SteeredFlow> =
+        routes.iter().filter_map(|route| flow(route, fabric.as_ref(), &holders, &connections)).collect();
+    flows.sort_by(|a, b| (&a.destination, a.table).cmp(&(&b.destination, b.table)));
+    if args.json {
+        let named_by = named_by.filter(|_| fabric.is_some());
+        println!(
+            "{}",
+            serde_json::to_string_pretty(&serde_json::json!({ "named_by": named_by, "flows": flows }))?
+        );
+    } else if flows.is_empty() {
+        println!("nothing is steered: there is no route of protocol {}", srv6_routes::PROTOCOL);
+    } else {
+        println!("{}", shown(&flows));
+    }
+    Ok(())
+}
+
+fn flow(
+    route: &Route,
+    fabric: Option<&(Arc<Topology>, PathSettings)>,
+    holders: &Holders,
+    connections: &[Connection],
+) -> Option<SteeredFlow> {
+    let Target::Encap { mode, segments } = &route.target else { return None };
+    let destination = route.key.destination.address();
+    let decoded = route.source.zip(fabric).map(|(source, (topology, settings))| {
+        decode(topology, settings, Flow { src: source, dst: destination }, segments)
+    });
+    let own = |c: &&Connection| {
+        route.key.destination.contains(c.remote) && route.source.is_none_or(|source| source == c.local)
+    };
+    Some(SteeredFlow {
+        source: route.source.map(|source| source.to_string()),
+        destination: destination.to_string(),
+        table: route.key.table,
+        in_topology: decoded.as_ref().map(|decoded| decoded.path.is_some()),
+        by_policy: decoded.as_ref().map(|decoded| decoded.path.is_some() && decoded.is_by_policy()),
+        path: decoded.map(|decoded| decoded.hops),
+        segments: list(segments),
+        mode: mode.name(),
+        mtu: route.mtu,
+        references: holders.count(&route.key),
+        holders: holders.of(&route.key),
+        connections: connections.iter().filter(own).cloned().collect(),
+    })
+}
+
+fn list(segments: &Segments) -> Vec<String> {
+    segments.as_slice().iter().map(ToString::to_string).collect()
+}
+
+fn shown(flows: &[SteeredFlow]) -> comfy_table::Table {
+    let mut rows = table::new(&[
+        "source",
+        "destination",
+        "path",
+        "carrier",
+        "held by",
+        "held for",
+        "connections",
+        "sent",
+        "received",
+        "rtt",
+        "resent",
+    ]);
+    for flow in flows {
+        let path = flow.path.as_ref().map_or_else(|| "-".to_owned(), |path| path.join(" > "));
+        let path = match flow.in_topology {
+            Some(false) => format!("{path} (not in the topology)"),
+            _ => path,
+        };
+        let sum = |of: fn(&Connection) -> u64| flow.connections.iter().map(of).sum::<u64>();
+        let rtt = flow.connections.iter().map(|c| c.rtt_us).min();
+        rows.add_row([
+            flow.source.clone().unwrap_or_else(|| "-".to_owned()),
+            flow.destination.clone(),
+            path,
+            flow.segments.join(","),
+            held_by(flow),
+            flow.holders.iter().filter_map(|h| h.running_s).max().map_or_else(|| "-".to_owned(), age),
+            flow.connections.len().to_string(),
+            bytes(sum(|c| c.acknowledged)),
+            bytes(sum(|c| c.received)),
+            rtt.map_or_else(|| "-".to_owned(), |us| format!("{:.2} ms", f64::from(us) / 1e3)),
+            sum(|c| c.retransmitted.into()).to_string(),
+        ]);
+    }
+    rows
+}
+
+fn held_by(flow: &SteeredFlow) -> String {
+    if flow.references == 0 {
+        return "nobody (srv6ctl gc removes it)".to_owned();
+    }
+    let hidden = flow.references.saturating_sub(flow.holders.len());
+    let seen = flow.holders.iter().map(|holder| format!("{}[{}]", holder.command, holder.pid));
+    let rest = (hidden > 0).then(|| format!("{hidden} more"));
+    seen.chain(rest).collect::<Vec<_>>().join(" ")
+}
+
+fn age(seconds: u64) -> String {
+    match (seconds / 3600, seconds % 3600 / 60, seconds % 60) {
+        (0, 0, s) => format!("{s} s"),
+        (0, m, s) => format!("{m} min {s} s"),
+        (h, m, _) => format!("{h} h {m} min"),
+    }
+}
+
+/// With a unit, in powers of 1000.
+#[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
+fn bytes(count: u64) -> String {
+    match count {
+        0..1_000 => format!("{count} B"),
+        1_000..1_000_000 => format!("{:.1} kB", count as f64 / 1e3),
+        1_000_000..1_000_000_000 => format!("{:.1} MB", count as f64 / 1e6),
+        _ => format!("{:.2} GB", count as f64 / 1e9),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flow() -> SteeredFlow {
+        SteeredFlow {
+            source: Some("2001:db8:1000::2".to_owned()),
+            destination: "2001:db8:1001::2".to_owned(),
+            table: 254,
+            path: Some(["host00", "leaf00", "spine01", "leaf01", "host01"].map(str::to_owned).to_vec()),
+            in_topology: Some(true),
+            by_policy: Some(true),
+            segments: vec!["fc00:0:1200:1001:1201:fe06::".to_owned()],
+            mode: "encap.red",
+            mtu: None,
+            references: 2,
+            holders: vec![Holder { pid: 77, command: "python3".to_owned(), running_s: Some(4000) }],
+            connections: vec![Connection {
+                local: "2001:db8:1000::2".parse().unwrap(),
+                local_port: 4000,
+                remote: "2001:db8:1001::2".parse().unwrap(),
+                remote_port: 5000,
+                acknowledged: 12_345_678,
+                received: 999,
+                rtt_us: 150,
+                retransmitted: 3,
+            }],
+        }
+    }
+
+    #[test]
+    fn a_row_can_be_cut_with_awk() {
+        let text = shown(&[flow()]).to_string();
+        let row: Vec<&str> = text.lines().nth(1).unwrap().split_whitespace().collect();
+        assert_eq!(
+            row.join(" "),
+            "2001:db8:1000::2 2001:db8:1001::2 host00 > leaf00 > spine01 > leaf01 > host01 fc00:0:1200:1001:1201:fe06:: \
+             python3[77] 1 more 1 h 6 min 1 12.3 MB 999 B 0.15 ms 3"
+        );
+    }
+
+    #[test]
+    fn what_nobody_holds_and_what_is_no_path_is_told() {
+        let left = SteeredFlow {
+            references: 0,
+            holders: Vec::new(),
+            connections: Vec::new(),
+            in_topology: Some(false),
+            ..flow()
+        };
+        let text = shown(&[left]).to_string();
+        assert!(
+            text.contains("nobody (srv6ctl gc removes it)") && text.contains("(not in the topology)"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn the_keys_are_the_documented_ones() {
+        let json = serde_json::to_value(flow()).unwrap();
+        let keys: Vec<&str> = json.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(
+            keys,
+            [
+                "source",
+                "destination",
+                "table",
+                "path",
+                "in_topology",
+                "by_policy",
+                "segments",
+                "mode",
+                "mtu",
+                "references",
+                "holders",
+                "connections"
+            ]
+        );
+        assert_eq!(json["connections"][0]["rtt_us"], 150);
+        assert_eq!(json["holders"][0]["running_s"], 4000);
+    }
+
+    #[test]
+    fn ages_and_sizes_are_short() {
+        assert_eq!(
+            (age(59), age(61), age(7300)),
+            ("59 s".to_owned(), "1 min 1 s".to_owned(), "2 h 1 min".to_owned())
+        );
+        assert_eq!((bytes(999), bytes(2_000_000_000)), ("999 B".to_owned(), "2.00 GB".to_owned()));
+    }
+}
