@@ -79,7 +79,7 @@ fn json_file(name: &str) -> PathBuf {
 #[test]
 fn the_table_is_one_that_the_script_s_users_can_read() {
     let two = Two::new(strict::plugin(&[12], &[]));
-    let arguments = ["--buffer_sizes", "7B,1.5KB,3MB", "--iterations", "5", "--warmup", "2"];
+    let arguments = ["--buffer_sizes", "17B,1.5KB,3145729", "--iterations", "5", "--warmup", "2"];
     let (target, initiator) = two.run(&arguments);
     target.assert_right();
     initiator.assert_right();
@@ -88,10 +88,10 @@ fn the_table_is_one_that_the_script_s_users_can_read() {
     assert_eq!(lines[4], "Memory: CPU (DRAM)");
     assert_eq!(lines[5], format!("Target: 127.0.0.1:{}", two.port));
     assert_eq!(lines[6], "Iterations: 5 (warmup: 2)");
-    assert_eq!((lines[9], lines[12]), ("Testing 7.0 B...", "Testing 1.5 KB..."));
+    assert_eq!((lines[9], lines[12]), ("Testing 17.0 B...", "Testing 1.5 KB..."));
     assert!(lines[10].starts_with("  ✓ ") && lines[10].ends_with(" μs (mean)"), "{}", lines[10]);
     let rows = parsed(&initiator.printed);
-    assert_eq!(rows.iter().map(|row| row[0]).collect::<Vec<_>>(), [7.0, 1536.0, 3145728.0]);
+    assert_eq!(rows.iter().map(|row| row[0]).collect::<Vec<_>>(), [17.0, 1536.0, 3145728.0]);
     for row in &rows {
         let [_, _, mean, p50, p95, p99] = row[..] else { panic!("{row:?}") };
         assert!(p50 > 0.0 && p50 <= p95 && p95 <= p99 && mean <= p99, "{row:?}");
@@ -100,7 +100,7 @@ fn the_table_is_one_that_the_script_s_users_can_read() {
         assert!(initiator.said.contains(said), "{said:?}: {}", initiator.said);
     }
     let sent: Vec<&str> = target.said.lines().filter(|line| line.starts_with("✓ Sent")).collect();
-    assert_eq!(sent[0], "✓ Sent 7.0 B - data verified");
+    assert_eq!(sent[0], "✓ Sent 17.0 B - data verified");
     assert_eq!(sent.len(), 3, "{}", target.said);
     assert!(target.said.ends_with("Target completed all transfers\n") && target.printed.is_empty());
 }
@@ -122,7 +122,7 @@ fn either_side_may_start_first_and_either_may_send() {
 }
 
 #[test]
-fn transfers_longer_than_a_batch_arrive_whole_over_the_project_s_own_plugin() {
+fn the_project_s_own_plugin_carries_what_is_said_and_little_more() {
     let (two, file) = (Two::own(), json_file("own"));
     let path = file.to_str().unwrap();
     let (target, initiator) =

@@ -47,11 +47,6 @@ impl Control {
         Ok(Self { peer, writer, inbox, abort: abort.clone(), patience, _heart: heart })
     }
 
-    /// Who is on the other side.
-    pub(super) fn peer(&self) -> &str {
-        &self.peer
-    }
-
     /// # Errors
     /// If the other side can't be reached.
     pub(super) fn send(&self, frame: &Frame) -> anyhow::Result<()> {

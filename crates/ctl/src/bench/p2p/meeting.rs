@@ -242,7 +242,7 @@ mod tests {
 
     #[test]
     fn other_terms_are_named() {
-        let terms = Terms { sizes: vec![1 << 20, 5], iterations: 1, warmup: 0, op: Op::Read, seed: 0 };
+        let terms = Terms { sizes: vec![1 << 20, 5], iterations: 1, warmup: 0, op: Op::Read, comm_id: 0 };
         let expected = |sizes: &[u64]| Expected { sizes: Some(sizes.to_vec()), op: None };
         assert_eq!(Expected::default().differs(&terms), None);
         assert_eq!(expected(&[1 << 20, 5]).differs(&terms), None);

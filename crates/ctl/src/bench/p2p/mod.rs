@@ -8,7 +8,6 @@ mod initiator;
 mod meeting;
 mod metrics;
 mod pair;
-mod pattern;
 mod report;
 mod settings;
 mod sizes;

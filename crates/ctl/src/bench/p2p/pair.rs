@@ -7,9 +7,8 @@ use srv6_netdrive::{Abort, Driver, DriverOptions, NetSource};
 
 use super::carried::{Carried, Ledger};
 use super::control::Control;
-use super::pattern::{Pattern, Wrong};
 use super::transfers::{Lane, Outcome, Series};
-use super::wire::{Frame, Op, Terms};
+use super::wire::{Frame, Terms};
 use crate::bench::watchdog::Watchdog;
 
 /// What both sides need to connect.
@@ -25,12 +24,9 @@ pub(super) struct NetOptions {
 pub(super) struct Pair<'a> {
     control: &'a Control,
     terms: &'a Terms,
-    sending: bool,
     lane: Lane,
     ledger: Ledger,
     watchdog: Watchdog,
-    /// Number of the next transfer.
-    next: u64,
     net: String,
 }
 
@@ -40,8 +36,8 @@ pub(super) struct Measured {
     /// Of the timed transfers.
     pub(super) times: Vec<Duration>,
     pub(super) wall: Duration,
-    /// What the receiving side found, in all transfers.
-    pub(super) wrong: Wrong,
+    /// Wrong bytes that the receiving side found, in all transfers.
+    pub(super) wrong: u64,
 }
 
 impl<'a> Pair<'a> {
@@ -59,7 +55,7 @@ impl<'a> Pair<'a> {
         let ledger = Ledger::open();
         let watchdog = Watchdog::start(abort, options.patience)?;
         let driver_options = DriverOptions {
-            comm_id: terms.seed,
+            comm_id: terms.comm_id,
             connect_timeout: options.patience,
             abort: abort.clone(),
             ..DriverOptions::default()
@@ -68,10 +64,9 @@ impl<'a> Pair<'a> {
         let device = driver.devices().get(options.device);
         let device = device.map_or_else(|| "?".to_owned(), srv6_netdrive::Device::name);
         let net = format!("{} {} {device}", driver.name(), driver.version());
-        let sending = initiator == (terms.op == Op::Write);
-        let lane =
-            Lane::connect(&driver, options.device, sending, control).context("connecting through the net")?;
-        Ok(Self { control, terms, sending, lane, ledger, watchdog, next: 0, net })
+        let lane = Lane::connect(&driver, options.device, initiator, terms.op, control)
+            .context("connecting through the net")?;
+        Ok(Self { control, terms, lane, ledger, watchdog, net })
     }
 
     /// The net's name, version and device.
@@ -86,19 +81,21 @@ impl<'a> Pair<'a> {
     pub(super) fn measure(&mut self, size: u64, mut each: impl FnMut()) -> anyhow::Result<Measured> {
         let Terms { iterations, warmup, .. } = *self.terms;
         let mut wrong = self.series(size, warmup, true, &mut each)?.wrong;
-        if self.sending {
+        self.control.meet(&format!("warmed up with {size} bytes"), Vec::new())?;
+        // Only now is everything with the receiver: a net may be done with a message when the kernel has taken it.
+        if self.lane.is_sending() {
             self.ledger.begin();
         }
-        self.control.meet(&format!("warmed up with {size} bytes"), Vec::new())?;
+        self.control.meet(&format!("ready for {size} bytes"), Vec::new())?;
         let timed = self.series(size, iterations, false, &mut each)?;
-        wrong.add(timed.wrong);
+        wrong += timed.wrong;
         let ours = self.ledger.connections();
         let theirs = self.control.meet(&format!("timed {size} bytes"), ours)?;
-        if self.sending {
+        if self.lane.is_sending() {
             self.ledger.end(&theirs);
         }
         // Comparing every byte takes time of its own, so it has a transfer of its own.
-        wrong.add(self.series(size, 1, true, &mut each)?.wrong);
+        wrong += self.series(size, 1, true, &mut each)?.wrong;
         Ok(Measured { times: timed.times, wall: timed.wall, wrong: self.verdict(wrong)? })
     }
 
@@ -107,7 +104,7 @@ impl<'a> Pair<'a> {
     /// # Errors
     /// If the other side is gone; inside, why it can't be told.
     pub(super) fn carried(&mut self) -> anyhow::Result<Result<Vec<Carried>, String>> {
-        if self.sending {
+        if self.lane.is_sending() {
             let carried = self.ledger.close();
             self.control.send(&Frame::Carried(carried.clone()))?;
             return Ok(carried);
@@ -133,12 +130,10 @@ impl<'a> Pair<'a> {
         thorough: bool,
         mut each: impl FnMut(),
     ) -> anyhow::Result<Outcome> {
-        let pattern = Pattern { seed: self.terms.seed };
-        let series = Series { op: self.terms.op, pattern, size, first: self.next, count, thorough };
-        self.next += u64::from(count);
+        let series = Series { size, count, thorough };
         let what = || format!("a transfer of {size} bytes");
         let mut watched = Some(self.watchdog.watch(what()));
-        let outcome = self.lane.run(&series, || {
+        let outcome = self.lane.run(series, || {
             // One after the other: the end of the last would end the next.
             drop(watched.take());
             watched = Some(self.watchdog.watch(what()));
@@ -148,13 +143,13 @@ impl<'a> Pair<'a> {
     }
 
     /// Both sides know what the receiving one found.
-    fn verdict(&self, wrong: Wrong) -> anyhow::Result<Wrong> {
-        if !self.sending {
-            self.control.send(&Frame::Verdict { wrong_bytes: wrong.bytes, first: wrong.first })?;
-            return Ok(wrong);
+    fn verdict(&self, wrong_bytes: u64) -> anyhow::Result<u64> {
+        if !self.lane.is_sending() {
+            self.control.send(&Frame::Verdict { wrong_bytes })?;
+            return Ok(wrong_bytes);
         }
         match self.control.receive()? {
-            Frame::Verdict { wrong_bytes: bytes, first } => Ok(Wrong { bytes, first }),
+            Frame::Verdict { wrong_bytes } => Ok(wrong_bytes),
             other => Err(self.control.out_of_turn(&other)),
         }
     }

@@ -185,7 +185,7 @@ mod tests {
 
     #[test]
     fn the_document_has_what_the_text_has() {
-        let terms = Terms { sizes: vec![1 << 20], iterations: 1, warmup: 0, op: Op::Write, seed: 1 };
+        let terms = Terms { sizes: vec![1 << 20], iterations: 1, warmup: 0, op: Op::Write, comm_id: 1 };
         let runs = [run(Ok(vec![carried(1, None, 10)])), run(Err("why".into()))];
         let document = document(&terms, &runs, Some("bad"));
         assert_eq!(document["op"], "WRITE");

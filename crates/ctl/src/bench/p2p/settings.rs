@@ -61,7 +61,7 @@ impl Settings {
             let sizes = given.map_or_else(|| sizes::parse_list(sizes::DEFAULT), Ok)?;
             let op = args.op.unwrap_or(Op::Read);
             let (iterations, warmup) = (args.iterations, args.warmup);
-            let terms = Terms { sizes, iterations, warmup, op, seed: random() };
+            let terms = Terms { sizes, iterations, warmup, op, comm_id: random() };
             let columns = if args.aligned { Columns::Aligned } else { Columns::Script };
             let initiator = Initiator { agent, terms, net, columns };
             return Ok(Self::Initiator { initiator, address, directory });

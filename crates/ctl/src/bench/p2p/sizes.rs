@@ -2,6 +2,8 @@
 
 use anyhow::{Context, bail, ensure};
 
+use super::transfers::LEAST;
+
 /// What the script takes if nothing is said.
 pub(super) const DEFAULT: &str = "1MB,16MB,256MB";
 
@@ -47,7 +49,8 @@ fn parse(item: &str) -> anyhow::Result<u64> {
             bytes
         }
     };
-    ensure!(bytes > 0, "wanted 1 byte or more");
+    // Each message carries its number, or nobody could tell whether the right one came.
+    ensure!(bytes >= LEAST as u64, "wanted {LEAST} bytes or more");
     #[expect(clippy::cast_precision_loss, reason = "compared with a power of two")]
     let float = bytes as f64;
     ensure!(float < LARGEST, "wanted 1 TiB at most");
@@ -71,7 +74,7 @@ mod tests {
             ("64KB", 65_536),
             ("2Gb", 2 << 30),
             ("0.5KB", 512),
-            ("7B", 7),
+            ("17B", 17),
             ("1048576", 1 << 20),
             ("1e3KB", 1_024_000),
             ("1024GB", 1 << 40),
@@ -92,8 +95,8 @@ mod tests {
             );
         }
         for (item, wanted) in [
-            ("0", "1 byte or more"),
-            ("0.1B", "1 byte or more"),
+            ("0", "16 bytes or more"),
+            ("15B", "16 bytes or more"),
             ("1025GB", "1 TiB"),
             ("1099511627777", "1 TiB"),
         ] {
@@ -105,7 +108,7 @@ mod tests {
     #[test]
     fn lists_and_the_way_back() {
         assert_eq!(parse_list(DEFAULT).unwrap(), [1 << 20, 16 << 20, 256 << 20]);
-        assert_eq!(parse_list("1KB, 4").unwrap(), [1024, 4]);
+        assert_eq!(parse_list("1KB, 16").unwrap(), [1024, 16]);
         assert!(parse_list("1KB,").is_err());
         for (bytes, wanted) in [
             (1, "1.0 B"),

@@ -8,7 +8,6 @@ use anyhow::{Context, bail};
 use super::initiator::verification_failed;
 use super::meeting::{self, Expected, Guest};
 use super::pair::{NetOptions, Pair};
-use super::pattern::Wrong;
 use super::wire::{Agent, Frame, Op};
 use super::{say, sizes};
 
@@ -56,7 +55,7 @@ fn serve(mut pair: Pair<'_>, guest: &Guest, failed: &mut Vec<String>) -> anyhow:
     };
     for &size in &guest.terms.sizes {
         let wrong = pair.measure(size, || {})?.wrong;
-        if wrong == Wrong::default() {
+        if wrong == 0 {
             say(&format!("✓ {moved} {} - data verified", sizes::text(size)));
         } else {
             say(&verification_failed(size, wrong));

@@ -38,8 +38,8 @@ pub(super) struct Terms {
     pub(super) iterations: u32,
     pub(super) warmup: u32,
     pub(super) op: Op,
-    /// Of the data, and of the communicator.
-    pub(super) seed: u64,
+    /// The communicator's hash.
+    pub(super) comm_id: u64,
 }
 
 /// Both ends of a TCP connection, seen from this process.
@@ -60,11 +60,11 @@ pub(super) enum Frame {
     /// The target doesn't.
     Refused(String),
     /// Where this side's net listens.
-    Handle(Vec<u8>),
+    Handles(Vec<u8>),
     /// This side has come to this step; these are its TCP connections.
     Here { step: String, connections: Vec<Ends> },
     /// What the receiving side found wrong in the transfers of a size.
-    Verdict { wrong_bytes: u64, first: Option<u64> },
+    Verdict { wrong_bytes: u64 },
     /// What each connection carried, counted by the sending side; or why it can't be told.
     Carried(Result<Vec<Carried>, String>),
     /// Still alive.
@@ -108,14 +108,14 @@ mod tests {
     #[test]
     fn frames_come_back() {
         let agent = Agent { name: "a".into(), host: "h".into(), pid: 7 };
-        let terms = Terms { sizes: vec![1, 2], iterations: 3, warmup: 0, op: Op::Write, seed: u64::MAX };
+        let terms = Terms { sizes: vec![1, 2], iterations: 3, warmup: 0, op: Op::Write, comm_id: u64::MAX };
         let ends = Ends { local: "[2001:db8::1]:5".parse().unwrap(), remote: "10.0.0.1:6".parse().unwrap() };
         let frames = [
             Frame::Hello { agent: agent.clone(), terms },
             Frame::Welcome { agent },
-            Frame::Handle(vec![0, 255]),
+            Frame::Handles(vec![0, 255]),
             Frame::Here { step: "1".into(), connections: vec![ends] },
-            Frame::Verdict { wrong_bytes: 1, first: Some(9) },
+            Frame::Verdict { wrong_bytes: 1 },
             Frame::Carried(Err("no".into())),
             Frame::Beat,
             Frame::Bye,
