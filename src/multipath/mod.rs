@@ -19,7 +19,7 @@ use nccl_net_abi::{
 };
 use parking_lot::Mutex;
 use srv6_fabric::Family;
-use srv6_transport::{Config, Connector, ListenAddress, Listener};
+use srv6_transport::{Config, Connector, Lane, ListenAddress, Listener};
 
 use crate::attempts::{Attempts, Key};
 use crate::handle::{self, Bytes, Transport};
@@ -181,7 +181,8 @@ impl Net for Multipath {
                 let ours = self.device(dev)?.interface.address;
                 // Bound, so that a change of routes can't move it; the route's choice where the family is another.
                 let source = Some(ours).filter(|ours| Family::of(*ours) == Family::of(to.socket().ip()));
-                Connector::new(to, source, &self.config).map_err(|error| code(&error))?
+                let lanes = Lane::unpinned(self.config.paths);
+                Connector::new(to, source, lanes, &self.config).map_err(|error| code(&error))?
             }
         };
         match connector.poll().map_err(|error| code(&error))? {
