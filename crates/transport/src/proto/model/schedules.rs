@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::World;
 use crate::config::MAX_PATHS;
-use crate::proto::{MAX_STREAMS, Shares};
+use crate::proto::{Closing, MAX_STREAMS, Shares};
 
 /// Reads what happens next out of a random number.
 ///
@@ -78,7 +78,7 @@ impl World {
             192..200 => self.observe(subflow),
             200..203 => self.up[subflow] = false,
             203..208 => self.up[subflow] = true,
-            208..210 => self.fail(subflow),
+            208..210 => self.close(subflow, Closing::Failed),
             210..216 => self.connect(subflow),
             216..220 => self.accept(),
             220..224 => self.drain(subflow),

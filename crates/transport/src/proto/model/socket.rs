@@ -11,11 +11,11 @@ pub(super) struct Socket {
     subflow: usize,
     incarnation: u16,
     /// In our kernel or on the wire; in the peer's kernel.
-    out: Vec<u8>,
-    peer: Vec<u8>,
+    out: Queue,
+    peer: Queue,
     /// The same on the way back.
-    back: Vec<u8>,
-    home: Vec<u8>,
+    back: Queue,
+    home: Queue,
     acked: u64,
     last_ack: Option<Instant>,
     /// The peer has closed it, and we have heard of that.
@@ -28,10 +28,10 @@ impl Socket {
         Socket {
             subflow,
             incarnation,
-            out: Vec::new(),
-            peer: Vec::new(),
-            back: Vec::new(),
-            home: Vec::new(),
+            out: Queue::default(),
+            peer: Queue::default(),
+            back: Queue::default(),
+            home: Queue::default(),
             acked: 0,
             last_ack: None,
             refused: false,
@@ -47,6 +47,14 @@ impl Socket {
         self.incarnation
     }
 
+    pub(super) fn acked(&self) -> u64 {
+        self.acked
+    }
+
+    pub(super) fn out(&self) -> usize {
+        self.out.len()
+    }
+
     pub(super) fn write(&mut self, bytes: &[u8]) {
         self.out.extend(bytes);
     }
@@ -56,25 +64,25 @@ impl Socket {
     }
 
     pub(super) fn read(&mut self, count: usize) -> Vec<u8> {
-        take(&mut self.peer, count)
+        self.peer.take(count)
     }
 
     pub(super) fn hear(&mut self, count: usize) -> Vec<u8> {
-        take(&mut self.home, count)
+        self.home.take(count)
     }
 
     /// The path moves up to so many bytes; `shut`: the peer takes none any more.
     pub(super) fn carry(&mut self, there: usize, back: usize, shut: bool, now: Instant) {
         self.told |= self.refused;
         if !shut {
-            let moved = take(&mut self.out, there.min(WINDOW.saturating_sub(self.peer.len())));
+            let moved = self.out.take(there.min(WINDOW.saturating_sub(self.peer.len())));
             if !moved.is_empty() {
                 self.acked += moved.len() as u64;
                 self.last_ack = Some(now);
-                self.peer.extend(moved);
+                self.peer.extend(&moved);
             }
         }
-        self.home.extend(take(&mut self.back, back));
+        self.home.extend(&self.back.take(back));
     }
 
     pub(super) fn refuse(&mut self) {
@@ -86,7 +94,7 @@ impl Socket {
     }
 
     pub(super) fn is_read(&self) -> bool {
-        self.peer.is_empty()
+        self.peer.len() == 0
     }
 
     pub(super) fn observe(&self, now: Instant) -> Observation {
@@ -102,7 +110,30 @@ impl Socket {
     }
 }
 
-fn take(from: &mut Vec<u8>, count: usize) -> Vec<u8> {
-    let rest = from.split_off(count.min(from.len()));
-    std::mem::replace(from, rest)
+/// Bytes in order; those taken are dropped now and then, since moving the rest each time is slow.
+#[derive(Default)]
+struct Queue {
+    bytes: Vec<u8>,
+    taken: usize,
+}
+
+impl Queue {
+    fn len(&self) -> usize {
+        self.bytes.len() - self.taken
+    }
+
+    fn extend(&mut self, bytes: &[u8]) {
+        self.bytes.extend(bytes);
+    }
+
+    fn take(&mut self, count: usize) -> Vec<u8> {
+        let end = self.taken + count.min(self.len());
+        let taken = self.bytes[self.taken..end].to_vec();
+        self.taken = end;
+        if self.taken > self.bytes.len() / 2 {
+            self.bytes.drain(..self.taken);
+            self.taken = 0;
+        }
+        taken
+    }
 }

@@ -16,7 +16,7 @@ use crate::proto::{CLOSING, Closing};
 /// retransmission time-out, so that a path that loses packets is not taken for a dead one.
 const GIVE_UP: Duration = Duration::from_millis(250);
 
-/// The same if there is no good subflow. A new socket finds a healed path sooner than the old one, which
+/// The same for the one that is used because none is good. A new socket finds a healed path sooner than the old one, which
 /// waits twice as long after each attempt.
 const GIVE_UP_LAST: Duration = Duration::from_secs(1);
 
@@ -175,7 +175,7 @@ impl Sender {
                 trouble.ping.map(|ping| ping.sent + PING),
                 trouble.cleared.map(|cleared| cleared + hold),
                 trouble.suspected.filter(|_| suspect && !trouble.avoided).map(|at| at + AVOID),
-                self.given_up(lane).filter(|_| suspect),
+                self.given_up(subflow).filter(|_| suspect),
                 self.budget.refilled(subflow).filter(|_| self.outbox.has_next()),
                 self.held_until(lane).filter(|_| lane.health == Health::Trial),
                 self.unblocked(lane),
@@ -201,9 +201,10 @@ impl Sender {
     }
 
     /// When the socket of a suspect subflow is given up.
-    fn given_up(&self, lane: &Lane) -> Option<Instant> {
+    fn given_up(&self, subflow: usize) -> Option<Instant> {
+        let lane = self.lanes.get(subflow)?;
         let from = lane.progress.max(lane.trouble.suspected?);
-        let patience = if self.good == 0 { GIVE_UP_LAST } else { GIVE_UP };
+        let patience = if self.last == Some(subflow) { GIVE_UP_LAST } else { GIVE_UP };
         (lane.trouble.cleared.is_none()).then(|| from + patience)
     }
 
@@ -243,7 +244,7 @@ impl Sender {
                 let Some(lane) = self.lanes.get(subflow) else { return };
                 if cleared.is_some_and(|cleared| cleared + hold <= now) {
                     self.become_(subflow, Health::Good, Reason::Acknowledged, now);
-                } else if self.given_up(lane).is_some_and(|at| at <= now) {
+                } else if self.given_up(subflow).is_some_and(|at| at <= now) {
                     let silent = now.saturating_duration_since(lane.progress);
                     self.reset(subflow, Reason::Silent(silent), now);
                 }

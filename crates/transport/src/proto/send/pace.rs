@@ -102,8 +102,11 @@ impl Pace {
     }
 
     /// Silence after which a path is suspect.
+    ///
+    /// Twice what a frame takes here, with all that is queued before it and the receiver's wait: TCP's
+    /// own acknowledgements come many times in between.
     pub(super) fn patience(&self) -> Duration {
-        (self.ack_time * 4).max(self.gap * 2).clamp(LEAST_PATIENCE, MOST_PATIENCE)
+        (self.ack_time * 2).max(self.gap * 2).clamp(LEAST_PATIENCE, MOST_PATIENCE)
     }
 
     /// Says whether the subflow has come down far from what it did lately.

@@ -33,6 +33,8 @@ impl Sender {
 
     /// What the subflow is to write next; none: nothing for it now, whether or not it has room.
     ///
+    /// A chunk may be held back for a subflow that is better or has nothing to do. So offer all that
+    /// have room, [`Sender::first`] before the others, and go around until none takes anything.
     /// Followed by [`Sender::pushed`] before anything else.
     pub(crate) fn next(&mut self, subflow: usize, now: Instant) -> Option<Piece<'_>> {
         let lane = self.lanes.get(subflow)?;
@@ -213,12 +215,24 @@ impl Sender {
             let elsewhere = self.favourite != subflow
                 && !self.budget.is_weighted()
                 && self.good & (1 << self.favourite) != 0
-                && self.lanes.get(self.favourite).is_some_and(Lane::is_free)
-                && self.budget.has_tokens(self.favourite, now);
+                && self.would_take(self.favourite, now);
             return (!elsewhere).then_some(offered);
+        }
+        // First all get a part, then each as much as it can carry.
+        if self.lanes.get(subflow).is_some_and(|lane| lane.flights.len() > 0)
+            && self.others(bit).any(|other| self.would_take(other, now))
+        {
+            return None;
         }
         let usable = u64::from(self.good.count_ones().max(1));
         self.outbox.peek(chunk.min((self.outbox.uncut() / usable).max(WHOLE)))
+    }
+
+    /// Says whether a good subflow with nothing to do would take a chunk if it were asked.
+    fn would_take(&mut self, subflow: usize, now: Instant) -> bool {
+        self.lanes.get(subflow).is_some_and(Lane::is_free)
+            && (self.budget.weight(subflow) > 0 || !self.budget.is_weighted())
+            && self.budget.has_tokens(subflow, now)
     }
 
     /// The oldest chunk of a subflow that is much slower with it than it should be.
