@@ -31,6 +31,8 @@ pub(super) struct Connection {
     /// What it has references on.
     pub(super) routes: Vec<RouteKey>,
     pub(super) rules: Vec<RuleKey>,
+    /// Data interface, for messages.
+    pub(super) interface: String,
     pub(super) origin: String,
     pub(super) asking: Duration,
     pub(super) took: Duration,

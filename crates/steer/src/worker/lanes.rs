@@ -126,11 +126,12 @@ impl Worker {
             uses,
             routes: installed.iter().map(|route| route.key).collect(),
             rules,
+            interface: interface.name.clone(),
             origin: answer.origin.to_string(),
             asking: Duration::ZERO,
             took: Duration::ZERO,
         };
-        if let Err(error) = self.verify(&connection, interface) {
+        if let Err(error) = self.verify(&connection) {
             self.ledger.release(self.dataplane.as_mut(), &connection.routes, &connection.rules);
             return Err(error);
         }
@@ -203,15 +204,15 @@ impl Worker {
     }
 
     /// Whether packets of each lane take its routes; what somebody took away since is put back.
-    fn verify(&mut self, connection: &Connection, interface: &Interface) -> Result<(), SteerError> {
-        if self.is_taken(connection, interface).is_err() {
+    pub(super) fn verify(&mut self, connection: &Connection) -> Result<(), SteerError> {
+        if self.is_taken(connection).is_err() {
             self.ledger.repair(self.dataplane.as_mut(), &connection.routes, &connection.rules)?;
-            self.is_taken(connection, interface)?;
+            self.is_taken(connection)?;
         }
         Ok(())
     }
 
-    fn is_taken(&mut self, connection: &Connection, interface: &Interface) -> Result<(), SteerError> {
+    fn is_taken(&mut self, connection: &Connection) -> Result<(), SteerError> {
         let flow = connection.claim.flow;
         for used in &connection.uses {
             let selector = match connection.pinning {
@@ -232,9 +233,8 @@ impl Worker {
             };
             let selector = (connection.pinning == Pinning::Mark).then(|| Selector::Mark(slot.mark()));
             if !self.dataplane.carries(carrier, selector, block)? && self.dataplane.find(block)?.is_none() {
-                return Err(
-                    RouteError::UnreachableCarrier { carrier, interface: interface.name.clone() }.into()
-                );
+                let interface = connection.interface.clone();
+                return Err(RouteError::UnreachableCarrier { carrier, interface }.into());
             }
         }
         Ok(())

@@ -30,6 +30,17 @@ impl Worker {
             .collect();
         let spare = connection.ways.spare(used.way, &others, |way| avoided.contains(&way.hops, now));
         self.change(claim, lane, spare);
+        self.mend(claim.number);
+    }
+
+    /// Puts back what a connection's lanes have lost: a path may seem dead because a link that was down for a moment took
+    /// routes along.
+    fn mend(&mut self, number: u64) {
+        let Some(connection) = self.connections.open.remove(&number) else { return };
+        if let Err(error) = self.verify(&connection) {
+            log::warn!("{}: not all lanes lead anywhere: {}", connection.claim.flow, chain(&error));
+        }
+        self.connections.open.insert(number, connection);
     }
 
     /// Lets a lane take the reverse of the path that the peer's lane has now.

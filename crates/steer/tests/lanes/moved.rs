@@ -134,6 +134,30 @@ fn without_a_spare_nothing_changes() {
     assert_only_by(&bytes, &before.lanes[1].steered.hops[2], MEGABYTE);
 }
 
+/// Routes go with their interface; the sockets that were on them fall back to the main table, and nobody tells.
+#[test]
+fn lanes_that_a_link_took_along_are_back_when_a_path_seems_dead() {
+    let lab = lab("4x4");
+    let host = lab.node("host00").unwrap();
+    let steer = start(&lab, "host00", config("4x4"));
+    let hold = steer.request_lanes(flow(HOST00, HOST01), wanted(4, Some(Pinning::Mark)));
+    lanes(&hold).unwrap();
+    let installed = ours(&lab, "host00");
+    host.sh("ip link set eth1 down").unwrap();
+    lab.heal("host00-leaf00").unwrap();
+    let lost = ours(&lab, "host00");
+    assert!(!lost.contains("encap"), "the link took the routes: {lost}");
+    host.sh("ip -6 rule del priority 5002 protocol 196").unwrap();
+    hold.avoid(0);
+    steer.settle(PATIENCE);
+    let sorted = |text: &str| {
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    assert_eq!(sorted(&ours(&lab, "host00")), sorted(&installed));
+}
+
 #[test]
 fn what_another_process_has_moved_already_is_taken_over() {
     let lab = lab("4x4");
