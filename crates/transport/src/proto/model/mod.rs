@@ -7,6 +7,7 @@
 
 mod fabric;
 mod faults;
+mod landing;
 mod pulling;
 mod schedules;
 mod socket;

@@ -171,22 +171,14 @@ impl Outbox {
         self.delivered
     }
 
-    /// Bytes that are posted and not cut.
-    pub(super) fn uncut(&self) -> u64 {
-        self.uncut
-    }
-
     /// Says whether there is a chunk to be cut; it may be without bytes.
     pub(super) fn has_next(&self) -> bool {
         self.message < self.requests.posted()
     }
 
-    /// Bytes of the message being cut that are not cut.
-    pub(super) fn rest(&self) -> u64 {
-        if !self.has_next() {
-            return 0;
-        }
-        self.queue.get(place(self.message)).map_or(0, |queued| queued.total - self.taken)
+    /// Bytes that are posted and not cut, with what has been cut of the message that is being cut.
+    pub(super) fn open(&self) -> u64 {
+        self.uncut + self.taken
     }
 
     /// The next chunk, of about `size` bytes; it stays next until it is taken.

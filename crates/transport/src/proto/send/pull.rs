@@ -225,7 +225,7 @@ impl Sender {
             return None;
         }
         let usable = u64::from(self.good.count_ones().max(1));
-        self.outbox.peek(chunk.min((self.outbox.uncut() / usable).max(WHOLE)))
+        self.outbox.peek(chunk.min((self.outbox.open() / usable).max(WHOLE)))
     }
 
     /// Says whether a good subflow with nothing to do would take a chunk if it were asked.
