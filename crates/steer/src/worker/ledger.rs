@@ -125,13 +125,15 @@ impl Ledger {
                 self.rules.insert(*key, RuleEntry { hold, references: 0, placed: false });
             }
         }
-        set_missing(dataplane, rules)?;
+        let set = set_missing(dataplane, rules);
+        // Where the first was refused there is none; after any other failure there may be some.
+        let placed = !matches!(set, Err(SteerError::Route(RouteError::NotPermitted { .. })));
         for key in rules {
             if let Some(entry) = self.rules.get_mut(key) {
-                entry.placed = true;
+                entry.placed |= placed;
             }
         }
-        Ok(())
+        set
     }
 
     /// Puts back what somebody took away, under the host's lock: another process may be replacing it at this moment.
@@ -220,21 +222,36 @@ impl Ledger {
         if route_keys.is_empty() && rule_keys.is_empty() {
             return;
         }
+        let mut failed: Vec<(String, RouteError)> = Vec::new();
         let locked = Holders.lock(LOCK_PATIENCE).and_then(|lock| {
             drop(routes.into_iter().map(|(_, entry)| entry.hold).collect::<Vec<Hold>>());
             drop(rules.into_iter().map(|(_, entry)| entry.hold).collect::<Vec<Hold>>());
             let counts = Holders.count(&lock)?;
             for key in route_keys.iter().filter(|key| counts.of(key) == 0) {
-                told(&format!("the route to {}", key.destination), dataplane.remove(key));
+                let removed = dataplane.remove(key);
+                failed
+                    .extend(removed.err().map(|error| (format!("the route to {}", key.destination), error)));
             }
             let Some(lane_rules) = dataplane.lane_rules() else { return Ok(()) };
             for rule in rule_keys.iter().filter(|key| counts.of_rule(key) == 0).flat_map(|key| key.rules()) {
-                told(&format!("the rule {rule}"), lane_rules.remove_rule(&rule));
+                let removed = lane_rules.remove_rule(&rule);
+                failed.extend(removed.err().map(|error| (format!("the rule {rule}"), error)));
             }
             Ok(())
         });
-        let what: Vec<String> = route_keys.iter().map(|key| key.destination.to_string()).collect();
-        told(&format!("what leads to {}", what.join(", ")), locked);
+        if let Err(error) = locked {
+            let destinations: Vec<String> =
+                route_keys.iter().map(|key| key.destination.to_string()).collect();
+            failed.push((format!("what leads to {}", destinations.join(", ")), error));
+        }
+        // One line: a process that may not remove anything has the same reason for each.
+        if let [(what, error), rest @ ..] = failed.as_slice() {
+            let more = if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) };
+            log::warn!(
+                "{what}{more} left until srv6ctl gc or another process of ours starts: {}",
+                chain(error)
+            );
+        }
     }
 }
 
@@ -249,10 +266,4 @@ fn set_missing(dataplane: &mut dyn Dataplane, keys: &[RuleKey]) -> Result<(), St
         lane_rules.set_rule(&rule)?;
     }
     Ok(())
-}
-
-fn told(what: &str, done: Result<(), RouteError>) {
-    if let Err(error) = done {
-        log::warn!("{what} stays until srv6ctl gc: {}", chain(&error));
-    }
 }
