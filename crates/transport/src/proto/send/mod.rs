@@ -114,6 +114,9 @@ impl Sender {
     }
 
     /// Says whether anything is kept that the receiver may not have, copies of short messages too.
+    ///
+    /// While this is so somebody has to go on reading and polling, although no request may be left to
+    /// ask for: a copy whose path dies is issued again in these calls only.
     pub(crate) fn is_outstanding(&self) -> bool {
         self.outbox.is_outstanding()
     }

@@ -10,8 +10,8 @@ use crate::request::{MAX_REQUESTS, RequestId, Requests, Transfer, UnknownRequest
 /// The posted messages.
 ///
 /// A message is complete when the receiver says so, or when each of its chunks is *secure*: the
-/// receiver or its kernel has it. A short one is complete at once, because the caller copies it; the
-/// copy is kept until it is secure.
+/// receiver or its kernel has it. A short one is complete when our kernel has it, because the caller
+/// copies it; the copy is kept until it is secure.
 #[derive(Debug)]
 pub(super) struct Outbox {
     requests: Requests<Outbound>,
@@ -54,8 +54,8 @@ pub(super) enum Source {
 struct Outbound {
     total: usize,
     posted: Instant,
-    /// The caller has copied it.
-    copied: bool,
+    /// It was copied, and our kernel has it: nobody has to call us for it to go out.
+    sent: bool,
     delivered: bool,
     /// All chunks have been cut.
     cut: bool,
@@ -88,7 +88,7 @@ const PAGE: u64 = 4 << 10;
 
 impl Transfer for Outbound {
     fn is_complete(&self) -> bool {
-        self.copied || self.delivered || (self.cut && self.insecure == 0 && self.writing == 0)
+        self.sent || self.delivered || (self.cut && self.insecure == 0 && self.writing == 0)
     }
     fn bytes(&self) -> usize {
         self.total
@@ -117,7 +117,7 @@ impl Outbox {
         let request = self.requests.post(Outbound {
             total,
             posted: now,
-            copied: slot.is_some(),
+            sent: false,
             delivered: false,
             cut: false,
             insecure: 0,
@@ -130,7 +130,6 @@ impl Outbox {
             if let Some(copied) = self.eager.get_mut(usize::from(slot)) {
                 *copied = Copied { message, secure: false, writing: 0 };
             }
-            self.requests.settle();
         }
         if let Some(place) = self.queue.get_mut(place(message)) {
             *place = Queued { total: total as u64, source: slot.map_or(Source::Request, Source::Eager) };
@@ -292,6 +291,16 @@ impl Outbox {
                 }
             }
             Source::Eager(slot) => self.change(slot, part.message, |copied| copied.writing -= 1),
+        }
+    }
+
+    /// A frame of the part is written to its end.
+    pub(super) fn sent(&mut self, part: &Part) {
+        if let Source::Eager(_) = part.source
+            && let Some(outbound) = self.requests.get_mut(part.message)
+        {
+            outbound.sent = true;
+            self.requests.settle();
         }
     }
 

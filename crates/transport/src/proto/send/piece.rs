@@ -8,7 +8,8 @@ use crate::request::RequestId;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Posted {
     pub(crate) request: RequestId,
-    /// Copy the message to this place, below [`EAGER_SLOTS`](crate::proto::EAGER_SLOTS); it is complete then.
+    /// Copy the message to this place, below [`EAGER_SLOTS`](crate::proto::EAGER_SLOTS); it is complete
+    /// as soon as it is written to a socket, and the copy stays until the receiver has it.
     /// None: the message stays where it is until its request is complete.
     pub(crate) eager: Option<usize>,
 }

@@ -86,6 +86,9 @@ impl Sender {
             (false, true) => self.outbox.written(&part),
             _ => {}
         }
+        if ended {
+            self.outbox.sent(&part);
+        }
     }
 
     /// A subflow has begun to send a part.
