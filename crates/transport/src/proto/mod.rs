@@ -14,7 +14,7 @@
 //!
 //! ```text
 //! post(total, now)                -> Posted { request, eager }: copy the message into eager slot, if some
-//! retire(request), is_complete, is_waiting, is_outstanding
+//! retire(request), is_complete, is_waiting
 //! first()                         the subflow to offer the next chunk to first
 //! next(subflow, now)              -> Piece { header, payload }: write both in one call, then
 //! pushed(subflow, count, now)     count bytes of it were written (0: no room, the chunk goes elsewhere)

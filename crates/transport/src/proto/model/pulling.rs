@@ -65,11 +65,11 @@ fn copies_of_short_messages_are_bounded() {
     let request = world.post_send(8).unwrap();
     world.write(0, usize::MAX);
     assert!(!world.send.is_complete(request), "there is no slot for a copy");
-    assert!(world.send.is_outstanding());
+    assert!(world.send.is_waiting());
     world.finish();
     assert!(world.send.is_complete(request));
     world.rounds(5);
-    assert!(!world.send.is_outstanding());
+    assert!(!world.send.is_waiting());
     for (len, complete) in [(EAGER_LIMIT, true), (EAGER_LIMIT + 1, false)] {
         let request = world.post_send(len).unwrap();
         world.write(0, usize::MAX);

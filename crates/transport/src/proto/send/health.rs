@@ -181,7 +181,7 @@ impl Sender {
                 self.unblocked(lane),
             ]
         });
-        let dead = (self.good == 0 && self.is_outstanding()).then_some(self.alive + self.dead_after);
+        let dead = (self.good == 0 && self.is_waiting()).then_some(self.alive + self.dead_after);
         let slow = self.outbox.oldest().map(|(message, posted)| posted + self.slow_after(message));
         lanes.chain([dead, slow]).flatten().min().map(|timer| timer.max(now))
     }
@@ -307,7 +307,7 @@ impl Sender {
         let counts = |at: Instant| self.goodbye || lately(at);
         let closed = lanes.iter().any(|lane| lane.trouble.closed.is_some_and(counts));
         let lives = |lane: &Lane| matches!(lane.health, Health::Good | Health::Trial);
-        let outstanding = self.is_outstanding();
+        let outstanding = self.is_waiting();
         if closed && !lanes.iter().any(lives) && (outstanding || !self.goodbye) {
             self.over = true;
             return Some(Action::PeerClosed);

@@ -108,17 +108,12 @@ impl Sender {
         self.outbox.retire(request)
     }
 
-    /// Says whether a request is waiting to become complete.
-    pub(crate) fn is_waiting(&self) -> bool {
-        self.outbox.is_waiting()
-    }
-
-    /// Says whether anything is kept that the receiver may not have, copies of short messages too.
+    /// Says whether a request is outstanding, or a copy that the receiver may not have.
     ///
     /// While this is so somebody has to go on reading and polling, although no request may be left to
     /// ask for: a copy whose path dies is issued again in these calls only.
-    pub(crate) fn is_outstanding(&self) -> bool {
-        self.outbox.is_outstanding()
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.outbox.is_waiting()
     }
 
     /// Where the reverse direction of the subflow is to be read into; never empty.

@@ -146,16 +146,12 @@ impl Outbox {
         request.message() < self.requests.complete()
     }
 
-    pub(super) fn is_waiting(&self) -> bool {
-        self.requests.is_waiting()
-    }
-
     pub(super) fn retire(&mut self, request: RequestId) -> Result<Option<usize>, UnknownRequest> {
         self.requests.retire(request)
     }
 
     /// Says whether something was posted that is neither complete nor secure.
-    pub(super) fn is_outstanding(&self) -> bool {
+    pub(super) fn is_waiting(&self) -> bool {
         self.requests.is_waiting() || self.used != 0
     }
 
