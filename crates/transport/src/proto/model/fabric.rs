@@ -21,6 +21,7 @@ struct Fabric {
     rates: [usize; MAX_PATHS],
     carried: [u64; MAX_PATHS],
     message: usize,
+    window: usize,
     /// Bytes landed after each tick.
     landed: Vec<u64>,
     first: usize,
@@ -35,6 +36,7 @@ impl Fabric {
             rates: std::array::from_fn(|n| rates.get(n).map_or(0, per_tick)),
             carried: [0; MAX_PATHS],
             message: MESSAGE,
+            window: WINDOW,
             landed: vec![0],
             first: 0,
         }
@@ -50,10 +52,10 @@ impl Fabric {
         let world = &mut self.world;
         let paths = world.paths;
         world.advance(TICK);
-        while world.outstanding().0 < WINDOW {
+        while world.outstanding().0 < self.window {
             world.post_send(self.message).unwrap();
         }
-        while world.outstanding().1 < WINDOW && !world.is_all_posted() {
+        while world.outstanding().1 < self.window && !world.is_all_posted() {
             world.post_receive(0);
         }
         world.poll();
@@ -168,14 +170,17 @@ fn a_path_that_becomes_ten_times_slower_stays_in_use() {
 
 #[test]
 fn a_dead_path_is_felt_for_less_than_30_ms_and_comes_back() {
-    for victim in 0..4 {
+    // The fewer messages on their way, the sooner all wait for the lost chunks.
+    for (victim, window) in [(0, WINDOW), (1, 2), (2, 4), (3, WINDOW)] {
         let mut fabric = Fabric::new(&[100; 4]);
+        fabric.window = window;
+        fabric.message = MESSAGE * WINDOW / window;
         fabric.run(Duration::from_millis(300));
         fabric.world.up[victim] = false;
         let since = fabric.now();
         fabric.run(Duration::from_millis(700));
         let ticks = fabric.recovered(since, 100, &[100; 3]);
-        assert!(ticks < 300, "path {victim}: {ticks} ticks");
+        assert!(ticks < 300, "path {victim}, window {window}: {ticks} ticks");
         assert_eq!(fabric.world.health(victim), Health::Down);
         let count = |wanted: Action| fabric.world.actions.iter().filter(|action| **action == wanted).count();
         assert_eq!(count(Action::Abort(victim)), 1);

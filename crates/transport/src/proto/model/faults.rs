@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::World;
-use crate::proto::{Action, Closing, Health, Reason};
+use crate::config::MAX_PATHS;
+use crate::proto::state::State;
+use crate::proto::{Action, Closing, Health, Observation, Reason, Violation};
 
 /// Long enough that both of two subflows get a part.
 const LONG: usize = 130_000;
@@ -254,4 +256,45 @@ fn a_transfer_that_takes_long_is_named_at_doubling_times() {
         }
     }
     assert_eq!(said, [1000, 2000, 4000, 8000]);
+}
+
+#[test]
+fn a_lost_window_update_is_noticed_while_the_receiver_reads_elsewhere() {
+    let mut world = World::new(2);
+    world.post_send(9000).unwrap();
+    assert!(world.write(0, usize::MAX) > 0);
+    let says = |posted| State { port: 0, goodbye: false, complete: 0, posted, subflows: [(0, 0); MAX_PATHS] };
+    let mut watch = |posted, millis| {
+        for _ in 0..millis {
+            world.advance(Duration::from_millis(1));
+            let frame = says(posted).encode();
+            world.send.inbox(1)[..State::LEN].copy_from_slice(&frame);
+            world.send.heard(1, State::LEN, world.now).unwrap();
+            // The window is shut, TCP probes it, and nobody answers.
+            let shut =
+                Observation { acked: 500, unsent: 8000, last_ack: Duration::MAX, ..Observation::default() };
+            world.send.observe(0, &shut, world.now);
+        }
+        world.health(0)
+    };
+    assert_eq!(watch(0, 5000), Health::Good, "the receiver has nothing posted");
+    assert_eq!(watch(1, 200), Health::Good);
+    assert_eq!(watch(1, 60), Health::Suspect);
+}
+
+#[test]
+fn a_receiver_that_claims_too_much_is_refused() {
+    let claim = |complete, finished| {
+        let mut world = World::new(2);
+        world.post_send(9000).unwrap();
+        assert!(world.write(0, 50) > 0, "not to its end");
+        let mut subflows = [(0, 0); MAX_PATHS];
+        subflows[0] = (0, finished);
+        let state = State { port: 0, goodbye: false, complete, posted: 1, subflows };
+        world.send.inbox(1)[..State::LEN].copy_from_slice(&state.encode());
+        world.send.heard(1, State::LEN, world.now)
+    };
+    assert_eq!(claim(1, 0), Ok(()));
+    assert_eq!(claim(2, 0), Err(Violation::Complete { complete: 2, posted: 1 }));
+    assert_eq!(claim(0, 1), Err(Violation::Finished { subflow: 0, finished: 1, sent: 0 }));
 }

@@ -58,7 +58,7 @@ impl Sender {
             self.prefer();
         }
         let Some(lane) = self.lanes.get_mut(subflow) else { return };
-        let heard = now.checked_sub(observation.last_ack).unwrap_or(now);
+        let heard = now.checked_sub(observation.last_ack).unwrap_or(lane.progress);
         let acked = observation.acked.min(lane.stream.pushed);
         if acked > lane.stream.acked {
             lane.stream.acked = acked;
@@ -131,7 +131,7 @@ impl Sender {
         lane.restart(now);
         lane.counters.replaced += 1;
         (lane.trouble.ping, lane.trouble.pinged, lane.trouble.closed) = (None, None, None);
-        self.become_(subflow, Health::Trial, Reason::Connected, now);
+        self.turn(subflow, Health::Trial, Reason::Connected, now);
     }
 
     /// The socket of [`Action::Reopen`] could not be connected; there will be another action.
@@ -243,7 +243,7 @@ impl Sender {
                 let (cleared, hold) = (lane.trouble.cleared, lane.hold_down());
                 let Some(lane) = self.lanes.get(subflow) else { return };
                 if cleared.is_some_and(|cleared| cleared + hold <= now) {
-                    self.become_(subflow, Health::Good, Reason::Acknowledged, now);
+                    self.turn(subflow, Health::Good, Reason::Acknowledged, now);
                 } else if self.given_up(subflow).is_some_and(|at| at <= now) {
                     let silent = now.saturating_duration_since(lane.progress);
                     self.reset(subflow, Reason::Silent(silent), now);
@@ -270,7 +270,7 @@ impl Sender {
         let Some(lane) = self.lanes.get(subflow) else { return };
         let answered = lane.flights.finished();
         if answered >= PINGS && self.held_until(lane).is_none_or(|until| until <= now) {
-            self.become_(subflow, Health::Good, Reason::Answered, now);
+            self.turn(subflow, Health::Good, Reason::Answered, now);
         } else if answered > 0 && self.good == 0 && self.last.is_none() {
             self.choose();
         }
@@ -338,7 +338,7 @@ impl Sender {
         trouble.suspected = Some(now);
         trouble.until = lane.stream.pushed;
         (trouble.cleared, trouble.avoided) = (None, false);
-        self.become_(subflow, Health::Suspect, Reason::Silent(silent), now);
+        self.turn(subflow, Health::Suspect, Reason::Silent(silent), now);
     }
 
     /// Gives up a socket that is still there, and opens another at once.
@@ -362,7 +362,7 @@ impl Sender {
 
     /// Takes back what a socket was given and forgets the socket.
     fn give_up(&mut self, subflow: usize, why: Reason, now: Instant) {
-        self.become_(subflow, Health::Down, why, now);
+        self.turn(subflow, Health::Down, why, now);
         self.reclaim(subflow);
         let Some(lane) = self.lanes.get_mut(subflow) else { return };
         lane.trouble.abort = lane.connected;
@@ -390,7 +390,7 @@ impl Sender {
         }
     }
 
-    fn become_(&mut self, subflow: usize, health: Health, why: Reason, now: Instant) {
+    fn turn(&mut self, subflow: usize, health: Health, why: Reason, now: Instant) {
         let bit = 1 << subflow;
         if self.good & bit != 0 {
             self.alive = now;
