@@ -153,7 +153,7 @@ impl Sender {
         let told = (0..self.paths).find_map(|subflow| self.tell(subflow, now)).or_else(|| self.end(now));
         self.attention = told.is_some();
         if told.is_none() {
-            self.timer = self.next_timer(now).unwrap_or(now + SLOW);
+            self.timer = self.next_change(now).unwrap_or(now + SLOW);
         }
         told
     }
@@ -161,29 +161,37 @@ impl Sender {
     /// When time alone will give [`Sender::poll_action`] or [`Sender::observe_due`] something to say,
     /// at the latest.
     pub(crate) fn next_timer(&self, now: Instant) -> Option<Instant> {
-        if self.attention && !self.over {
-            return Some(now);
+        if self.over {
+            return None;
         }
+        let lanes = self.lanes.get(..self.paths).unwrap_or_default();
+        let observations = lanes.iter().filter_map(|lane| self.observation(lane));
+        let timer = observations.chain([self.timer]).min()?;
+        Some(if self.attention { now } else { timer.max(now) })
+    }
+
+    /// The next time that changes something, now that everything is as it should be by `now`.
+    fn next_change(&self, now: Instant) -> Option<Instant> {
         let lanes = self.lanes.iter().enumerate().take(self.paths);
         let lanes = lanes.flat_map(|(subflow, lane)| {
             let trouble = &lane.trouble;
-            let hold = lane.hold_down();
             let suspect = lane.health == Health::Suspect;
+            let asks = suspect || lane.health == Health::Down;
             [
-                self.observation(lane),
                 trouble.reopen,
                 trouble.ping.map(|ping| ping.sent + PING),
-                trouble.cleared.map(|cleared| cleared + hold),
-                trouble.suspected.filter(|_| suspect && !trouble.avoided).map(|at| at + AVOID),
+                trouble.cleared.map(|cleared| cleared + lane.hold_down()),
+                trouble.suspected.filter(|_| asks && !trouble.avoided).map(|at| at + AVOID),
                 self.given_up(subflow).filter(|_| suspect),
                 self.budget.refilled(subflow).filter(|_| self.outbox.has_next()),
                 self.held_until(lane).filter(|_| lane.health == Health::Trial),
-                self.unblocked(lane),
+                // Acknowledgements alone may make it count.
+                lane.flights.iter().any(|flight| !flight.orderly).then_some(now + BLOCKED),
             ]
         });
         let dead = (self.good == 0 && self.is_waiting()).then_some(self.alive + self.dead_after);
         let slow = self.outbox.oldest().map(|(message, posted)| posted + self.slow_after(message));
-        lanes.chain([dead, slow]).flatten().min().map(|timer| timer.max(now))
+        lanes.chain([dead, slow]).flatten().filter(|at| *at > now).min()
     }
 
     /// When the kernel is to be asked about a subflow next.
@@ -367,7 +375,7 @@ impl Sender {
         let Some(lane) = self.lanes.get_mut(subflow) else { return };
         lane.trouble.abort = lane.connected;
         lane.connected = false;
-        (lane.trouble.ping, lane.trouble.pinged) = (None, None);
+        (lane.trouble.ping, lane.trouble.pinged, lane.trouble.cleared) = (None, None, None);
         if let Some(current) = lane.current.take().filter(|current| current.sent > 0) {
             self.outbox.written(&current.part);
         }

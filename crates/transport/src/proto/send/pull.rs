@@ -118,7 +118,8 @@ impl Sender {
         let (delivered, delivered_at, limited) = lane.pace.begin(idle, now);
         let expected = lane.pace.expect(lane.in_flight() + length);
         lane.stream.begun += HEADER as u64 + length;
-        let orderly = idle || part.message >= lane.stream.newest;
+        let orderly = idle || part.source == Source::Ping || part.message >= lane.stream.newest;
+        self.attention |= !orderly;
         if part.source == Source::Ping {
             lane.trouble.ping = Some(Ping { sent: now, end: lane.stream.begun });
         } else {
