@@ -8,8 +8,8 @@
 //! ```
 //!
 //! Results are one JSON object on a line: bytes, seconds, bytes per second, and processor time per GB; of `ping`
-//! microseconds there and back. Both ends call `test` without pause, as NCCL's progress thread does, so processor
-//! time says something only where the wire isn't the limit.
+//! microseconds there and back. Both ends call `test` again and again and yield the processor in between, as NCCL's
+//! progress thread does, so processor time says something only where the wire isn't the limit.
 
 #![allow(
     clippy::unwrap_used,
@@ -49,8 +49,8 @@ fn main() {
 }
 
 fn send(target: SocketAddr, paths: usize, size: usize, time: Duration) {
-    let mut comm = connect(target, paths);
     let mut memory = vec![vec![7_u8; size]; OUTSTANDING];
+    let mut comm = connect(target, paths);
     let mut outstanding: VecDeque<(RequestId, usize)> = VecDeque::new();
     let mut free: VecDeque<usize> = (0..OUTSTANDING).collect();
     let (began, busy, mut sent) = (Instant::now(), processor(), 0_u64);
@@ -63,18 +63,22 @@ fn send(target: SocketAddr, paths: usize, size: usize, time: Duration) {
             outstanding.push_back((request, at));
         }
         let Some((request, at)) = outstanding.front().copied() else { break };
-        if let Some(len) = comm.test(request).unwrap() {
-            sent += len as u64;
-            outstanding.pop_front();
-            free.push_back(at);
+        match comm.test(request).unwrap() {
+            Some(len) => {
+                sent += len as u64;
+                outstanding.pop_front();
+                free.push_back(at);
+            }
+            None => std::thread::yield_now(),
         }
     }
     report(sent, began.elapsed(), processor() - busy);
 }
 
 fn receive(address: IpAddr, paths: usize) {
+    // Written to before the clock runs.
+    let mut memory = vec![vec![1_u8; LARGEST]; OUTSTANDING];
     let mut comm = accept(address, paths);
-    let mut memory = vec![vec![0_u8; LARGEST]; OUTSTANDING];
     let mut outstanding: VecDeque<(RequestId, usize)> = VecDeque::new();
     for (at, buffer) in memory.iter_mut().enumerate() {
         outstanding.push_back((comm.post(raw(buffer)).unwrap().unwrap(), at));
@@ -82,7 +86,7 @@ fn receive(address: IpAddr, paths: usize) {
     let (mut began, mut busy, mut received) = (Instant::now(), processor(), 0_u64);
     while let Some((request, at)) = outstanding.front().copied() {
         match comm.test(request) {
-            Ok(None) => {}
+            Ok(None) => std::thread::yield_now(),
             Ok(Some(len)) => {
                 if received == 0 {
                     (began, busy) = (Instant::now(), processor());
@@ -132,8 +136,8 @@ fn ping(target: SocketAddr, paths: usize, size: usize, count: usize) {
 }
 
 fn echo(address: IpAddr, paths: usize) {
-    let mut there = accept(address, paths);
     let mut message = vec![0_u8; LARGEST];
+    let mut there = accept(address, paths);
     let got = take(&mut there, &mut message).expect("the address to answer to");
     let target = std::str::from_utf8(&message[..got]).unwrap().trim().parse().unwrap();
     let mut back = connect(target, paths);
