@@ -17,6 +17,7 @@ mod paths;
 mod progress;
 mod routes;
 mod serve;
+mod sim;
 mod table;
 mod verify;
 
@@ -43,6 +44,7 @@ enum Command {
     Paths(paths::PathsArgs),
     Routes(routes::RoutesArgs),
     Serve(serve::ServeArgs),
+    Sim(Box<sim::SimArgs>),
     Verify(verify::VerifyArgs),
 }
 
@@ -58,6 +60,7 @@ fn main() -> ExitCode {
         Command::Paths(args) => paths::run(&args),
         Command::Routes(args) => routes::run(&args),
         Command::Serve(args) => serve::run(args),
+        Command::Sim(args) => sim::run(&args),
         Command::Verify(args) => return exit(verify::run(&args)),
     };
     exit(result.map(|()| ExitCode::SUCCESS))
