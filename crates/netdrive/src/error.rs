@@ -226,6 +226,15 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether the net asked for a CUDA driver and found none (`ncclUnhandledCudaError`).
+    pub fn is_unhandled_cuda(&self) -> bool {
+        match self {
+            Self::Call { source, .. } => source.raw() == 1,
+            Self::Peer { source, .. } => source.is_unhandled_cuda(),
+            _ => false,
+        }
+    }
+
     /// Says with which rank it went wrong.
     pub(crate) fn with_peer(self, direction: &'static str, rank: usize) -> Self {
         match self {

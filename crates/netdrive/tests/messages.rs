@@ -127,7 +127,7 @@ fn one_message(driver: &Driver) {
 
 #[test]
 fn nccl_s_own_transport_is_driven_with_nccl_s_log() {
-    let (libnccl, log) = strict::nccl("stock");
+    let (libnccl, log) = strict::nccl("stock", &[]);
     let load = |stock| {
         let source = NetSource::Stock { libnccl: libnccl.clone(), stock };
         Driver::load(&source, &DriverOptions::default())
@@ -142,7 +142,7 @@ fn nccl_s_own_transport_is_driven_with_nccl_s_log() {
 
 #[test]
 fn a_plugin_can_be_given_the_log_of_a_real_nccl() {
-    let (libnccl, log) = strict::nccl("beside");
+    let (libnccl, log) = strict::nccl("beside", &[]);
     let path = strict::plugin(&[10], &[]);
     let with = |nccl| NetSource::Plugin { path: path.clone(), version: None, nccl: Some(nccl) };
     one_message(&Driver::load(&with(libnccl), &DriverOptions::default()).unwrap());

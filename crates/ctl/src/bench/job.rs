@@ -5,12 +5,16 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, anyhow, bail};
 use serde::{Deserialize, Serialize};
 use srv6_netdrive::{
-    Abort, Driver, DriverOptions, Exchange, LogSettings, NetSource, Ring, RingOptions, hostname, start_log,
+    Abort, Buffers, Driver, DriverOptions, Exchange, Mesh, MeshOptions, NetSource, Operation, Ring,
+    RingOptions, hostname, start_log,
 };
 
+use super::memory::{HostMemory, largest_size};
 use super::ranks::Place;
 use super::rendezvous::Rendezvous;
 use super::report::RankLine;
+use super::split::{self, Among, Group, Split};
+use super::stall::StallGuard;
 use super::watchdog::Watchdog;
 use crate::config::Environment;
 
@@ -18,23 +22,41 @@ use crate::config::Environment;
 #[derive(Debug)]
 pub(super) struct JobOptions {
     pub(super) source: NetSource,
-    pub(super) device: usize,
+    /// `None`: by the rank's number on its host.
+    pub(super) device: Option<usize>,
     pub(super) channels: usize,
     pub(super) shared_comms: bool,
-    /// How long each wait for the others may take.
-    pub(super) patience: Duration,
+    /// Every rank connected with every other, instead of in rings.
+    pub(super) mesh: bool,
+    /// How long to wait for all ranks to come and connect.
+    pub(super) join: Duration,
+    /// How long operations that are waited for together may take.
+    pub(super) limit: Option<Duration>,
+    /// How long nothing at all may move.
+    pub(super) stall: Option<Duration>,
     /// Everything that must be the same on all ranks, in words.
     pub(super) agreed: String,
 }
 
-/// One rank, connected to its neighbours.
+/// One rank, connected to those of its group.
 pub(super) struct Job<'a> {
     pub(super) place: &'a Place,
+    pub(super) group: Group,
     pub(super) ranks: Vec<RankLine>,
     pub(super) notes: Vec<String>,
-    pub(super) ring: Ring,
+    /// The largest size for which all ranks have memory.
+    pub(super) largest_size: u64,
+    links: Links,
     exchange: &'a dyn Exchange,
-    watchdog: Watchdog,
+    watchdog: Option<Watchdog>,
+    stall: Option<StallGuard>,
+}
+
+/// How the ranks of a group are connected.
+#[derive(Debug)]
+enum Links {
+    Ring(Ring),
+    Mesh(Mesh),
 }
 
 /// What ranks tell each other before they connect.
@@ -43,6 +65,8 @@ struct Introduction {
     host: String,
     pid: u32,
     agreed: String,
+    split: String,
+    memory: HostMemory,
     /// Rank 0's becomes the communicator's hash.
     seed: u64,
 }
@@ -58,15 +82,17 @@ pub(super) fn run<T>(
     body: impl FnOnce(Job<'_>) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
     let place = Place::from_environment(environment)?;
-    start_log(&log_settings(environment)?)?;
+    let split = Split::from_environment(environment)?;
+    split::check(place.world, split)?;
+    start_log(&environment.log_settings()?)?;
     let abort = Abort::default();
-    let meeting = Rendezvous::join(&place, &abort, options.patience).context("meeting the other ranks")?;
+    let meeting = Rendezvous::join(&place, &abort, options.join).context("meeting the other ranks")?;
     let alone = Alone;
     let exchange: &dyn Exchange = match &meeting {
         Some(meeting) => meeting,
         None => &alone,
     };
-    let result = connect(&place, options, &abort, exchange).and_then(body);
+    let result = connect(&place, split, options, &abort, exchange).and_then(body);
     match (result, meeting) {
         (Ok(result), meeting) => {
             if let Some(meeting) = meeting {
@@ -112,19 +138,63 @@ impl Job<'_> {
         gather(self.exchange, mine)
     }
 
-    /// Runs something on the ring that may not take longer than the patience.
-    pub(super) fn watched<T>(
+    /// Runs an operation so many times and gives when each was done; `what` names it should it not end.
+    pub(super) fn operate(
         &mut self,
-        what: String,
-        body: impl FnOnce(&mut Ring) -> Result<T, srv6_netdrive::Error>,
-    ) -> anyhow::Result<T> {
-        let _watched = self.watchdog.watch(what);
-        Ok(body(&mut self.ring)?)
+        what: &str,
+        operation: &Operation,
+        count: usize,
+        buffers: Buffers<'_>,
+        repeats: u32,
+    ) -> anyhow::Result<Vec<Duration>> {
+        let _watched = self.watchdog.as_ref().map(|watchdog| watchdog.watch(what.to_owned()));
+        let _guarded = self.stall.as_ref().map(|stall| stall.guard(what.to_owned()));
+        Ok(match &mut self.links {
+            Links::Ring(ring) => ring.run(operation, count, buffers, repeats)?,
+            Links::Mesh(mesh) => mesh.run(operation, count, buffers, repeats)?,
+        })
+    }
+
+    /// Closes all connections.
+    pub(super) fn close(self) -> anyhow::Result<()> {
+        match self.links {
+            Links::Ring(ring) => ring.close(),
+            Links::Mesh(mesh) => mesh.close(),
+        }
+        .context("closing the connections")
+    }
+}
+
+impl Links {
+    fn connect(
+        driver: &Driver,
+        group: &Group,
+        device: usize,
+        options: &JobOptions,
+        exchange: &dyn Exchange,
+    ) -> Result<Self, srv6_netdrive::Error> {
+        let (rank, world, channels) = (group.rank, group.world(), options.channels);
+        let exchange = Among(exchange, group);
+        if options.mesh {
+            let mesh = MeshOptions { rank, world, channels, device, ..MeshOptions::default() };
+            return Mesh::connect(driver, &mesh, &exchange).map(Self::Mesh);
+        }
+        let shared_comms = options.shared_comms;
+        let ring = RingOptions { rank, world, channels, shared_comms, device, ..RingOptions::default() };
+        Ring::connect(driver, &ring, &exchange).map(Self::Ring)
+    }
+
+    fn describe(&self) -> String {
+        match self {
+            Self::Ring(ring) => format!("{} connections to the next rank", ring.connections()),
+            Self::Mesh(mesh) => format!("{} connections to the other ranks", mesh.connections()),
+        }
     }
 }
 
 fn connect<'a>(
     place: &'a Place,
+    split: Option<Split>,
     options: &JobOptions,
     abort: &Abort,
     exchange: &'a dyn Exchange,
@@ -133,59 +203,73 @@ fn connect<'a>(
         host: hostname(),
         pid: std::process::id(),
         agreed: options.agreed.clone(),
+        split: format!("{split:?}"),
+        memory: HostMemory::read()?,
         seed: seed(),
     };
     let introductions = gather(exchange, &introduction)?;
     let first = introductions.first().context("no ranks")?;
-    if let Some((rank, other)) = introductions.iter().enumerate().find(|(_, one)| one.agreed != first.agreed)
-    {
-        bail!("rank {rank} was started with {}, rank 0 with {}", other.agreed, first.agreed);
+    for (rank, other) in introductions.iter().enumerate() {
+        if other.agreed != first.agreed {
+            bail!("rank {rank} was started with {}, rank 0 with {}", other.agreed, first.agreed);
+        }
+        if other.split != first.split {
+            bail!("rank {rank} has NCCL_TESTS_SPLIT as {}, rank 0 as {}", other.split, first.split);
+        }
     }
 
-    let watchdog = Watchdog::start(abort, options.patience)?;
+    let group = Group::of(place.rank, place.world, split);
     let driver = Driver::load(
         &options.source,
         &DriverOptions {
-            comm_id: first.seed,
-            connect_timeout: options.patience,
+            comm_id: first.seed.wrapping_add(group.color),
+            connect_timeout: options.join,
             abort: abort.clone(),
             ..DriverOptions::default()
         },
     )
     .context("loading the net")?;
-    let ring_options = RingOptions {
-        rank: place.rank,
-        world: place.world,
-        channels: options.channels,
-        shared_comms: options.shared_comms,
-        device: options.device,
-        ..RingOptions::default()
-    };
-    let device = driver.devices().get(options.device);
-    let info = format!(
-        "{} {} {}",
-        driver.name(),
-        driver.version(),
-        device.map_or_else(|| "?".to_owned(), srv6_netdrive::Device::name)
-    );
+    let watchdog = options.limit.map(|limit| Watchdog::start(abort, limit)).transpose()?;
+    let stall = options.stall.map(|limit| StallGuard::start(abort, driver.pulse(), limit)).transpose()?;
+    let devices = driver.devices();
+    let device = options
+        .device
+        .unwrap_or_else(|| place.local_rank.unwrap_or(0).checked_rem(devices.len()).unwrap_or(0));
+    let name = devices.get(device).map_or_else(|| "?".to_owned(), srv6_netdrive::Device::name);
+    let mine = (group.color, device, format!("{} {} {name}", driver.name(), driver.version()));
     let began = Instant::now();
-    let ring = Ring::connect(&driver, &ring_options, exchange).context("connecting the ring")?;
+    let links = Links::connect(&driver, &group, device, options, exchange)
+        .map_err(|error| explain(error, options))?;
     let connected = began.elapsed();
-    let infos = gather(exchange, &info)?;
+    let largest_size = largest_size(&introductions.iter().map(|one| one.memory.clone()).collect::<Vec<_>>());
     let ranks = introductions
         .into_iter()
-        .zip(infos)
-        .map(|(one, info)| RankLine { pid: one.pid, host: one.host, device: options.device, info })
+        .zip(gather(exchange, &mine)?)
+        .map(|(one, (group, device, info))| RankLine { group, pid: one.pid, host: one.host, device, info })
         .collect();
     let notes = vec![format!(
-        "net {} {}: {} channels, {} connections to the next rank, {} ms to connect",
+        "net {} {}: {} channels, {}, {} ms to connect",
         driver.name(),
         driver.version(),
         options.channels,
-        ring.connections(),
+        links.describe(),
         connected.as_millis()
     )];
-    Ok(Job { place, ranks, notes, ring, exchange, watchdog })
+    Ok(Job { place, group, ranks, notes, largest_size, links, exchange, watchdog, stall })
+}
+
+/// Says what a transport of NCCL's own lacks where there is no GPU.
+fn explain(error: srv6_netdrive::Error, options: &JobOptions) -> anyhow::Error {
+    let stock = matches!(options.source, NetSource::Stock { .. });
+    let lacks = stock && error.is_unhandled_cuda();
+    let error = anyhow::Error::new(error).context("connecting the ranks");
+    if !lacks {
+        return error;
+    }
+    error.context(
+        "NCCL's own transports ask CUDA which GPU they serve when they connect, and there is no CUDA driver here: run \
+         --stock on a host with a GPU, or use --plugin",
+    )
 }
 
 fn gather<T: Serialize + for<'a> Deserialize<'a>>(
@@ -195,21 +279,6 @@ fn gather<T: Serialize + for<'a> Deserialize<'a>>(
     let mine = serde_json::to_vec(mine).context("writing for the other ranks")?;
     let all = exchange.all_gather(&mine).map_err(|error| anyhow!(error))?;
     all.iter().map(|one| serde_json::from_slice(one).context("reading what another rank wrote")).collect()
-}
-
-/// What NCCL's own variables ask for.
-fn log_settings(environment: &Environment) -> anyhow::Result<LogSettings> {
-    fn parse<T: std::str::FromStr<Err = srv6_netdrive::SettingsError> + Default>(
-        environment: &Environment,
-        name: &'static str,
-    ) -> anyhow::Result<T> {
-        environment.get(name).map_or(Ok(T::default()), |text| text.parse().context(name))
-    }
-    Ok(LogSettings {
-        level: parse(environment, "NCCL_DEBUG")?,
-        subsystems: parse(environment, "NCCL_DEBUG_SUBSYS")?,
-        file: environment.get("NCCL_DEBUG_FILE").map(str::to_owned),
-    })
 }
 
 /// Differs between jobs: the clock and the process.

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use serde_json::{Value, json};
 
-use super::all_reduce::Flags;
-use super::report::{RankLine, Row, Summary, Timing};
+use super::flags::Flags;
+use super::iterations::Iterations;
+use super::report::{RankLine, Row, Summary};
 use crate::config::Environment;
 
 /// What the file tells beside rows and summary.
@@ -49,10 +50,10 @@ impl Run<'_> {
             "aggregated_iterations": flags.agg_iters,
             "validation": flags.check,
             "graph": 0,
-            "blocking_collectives": false,
-            "per_iter_timing": false,
-            "per_iter_skip": 0,
-            "parallel_init": false,
+            "blocking_collectives": boolean(false),
+            "per_iter_timing": boolean(flags.per_iteration),
+            "per_iter_skip": flags.skip,
+            "parallel_init": boolean(false),
             "devices": devices,
         });
         if let (Some(config), Value::Object(rest)) = (config.as_object_mut(), rest) {
@@ -69,10 +70,10 @@ impl Run<'_> {
             "nccl_version": 0,
             "config": config,
             "results": results,
-            "out_of_bounds": { "count": summary.wrong, "okay": summary.wrong == 0 },
+            "out_of_bounds": { "count": summary.failed_checks, "okay": boolean(summary.failed_checks == 0) },
             "average_bus_bandwidth": {
                 "bandwidth": summary.average_bus_bw,
-                "okay": summary.enough.map_or_else(|| "unchecked".into(), Value::Bool),
+                "okay": summary.enough.map_or("unchecked", boolean),
             },
             "errors": summary.error.iter().collect::<Vec<_>>(),
             "end_time": self.end_time,
@@ -81,17 +82,21 @@ impl Run<'_> {
     }
 }
 
-/// Creates the file; if there is one of this name, one with a number in its name.
+/// Creates the file; if there is one of this name, one with a number behind its name.
 pub(super) fn create(path: &Path) -> anyhow::Result<(PathBuf, File)> {
-    for number in 0..10_000 {
-        let candidate = numbered(path, number);
+    let numbered = (0..10_000).map(|number| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(format!(".{number}"));
+        PathBuf::from(name)
+    });
+    for candidate in std::iter::once(path.to_owned()).chain(numbered) {
         match File::create_new(&candidate) {
             Ok(file) => return Ok((candidate, file)),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error).with_context(|| format!("creating {}", candidate.display())),
         }
     }
-    anyhow::bail!("{} and 9999 more of its kind exist", path.display())
+    anyhow::bail!("{} and 10000 more of its kind exist", path.display())
 }
 
 pub(super) fn write(file: &mut File, document: &Value) -> anyhow::Result<()> {
@@ -99,50 +104,70 @@ pub(super) fn write(file: &mut File, document: &Value) -> anyhow::Result<()> {
     writeln!(file, "{text}").context("writing the JSON file")
 }
 
-fn numbered(path: &Path, number: u32) -> PathBuf {
-    if number == 0 {
-        return path.to_owned();
-    }
-    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-    let name = match path.extension() {
-        Some(extension) => format!("{stem}_{number}.{}", extension.to_string_lossy()),
-        None => format!("{stem}_{number}"),
-    };
-    path.with_file_name(name)
+/// There it is a string.
+const fn boolean(value: bool) -> &'static str {
+    if value { "true" } else { "false" }
 }
 
 fn device(rank: usize, line: &RankLine) -> Value {
     json!({
         "rank": rank,
-        "group": 0,
+        "group": line.group,
         "pid": line.pid,
         "hostname": line.host,
         "device": line.device,
-        "device_hex": format!("{:#04x}", line.device),
-        "device_info": format!("host memory, {}", line.info),
+        // What stands in brackets in the text: there a PCI address.
+        "device_hex": "host memory",
+        "device_info": line.info,
     })
 }
 
 fn result(row: &Row, flags: &Flags) -> Value {
-    let timing = |timing: &Timing| {
-        json!({
-            "time": timing.time_us,
-            "alg_bw": timing.alg_bw,
-            "bus_bw": timing.bus_bw,
-            "nwrong": timing.wrong,
-        })
-    };
-    json!({
+    let mut result = json!({
         "size": row.size,
         "count": row.count,
-        "type": "float",
-        "redop": "sum",
-        "root": "    -1",
-        "out_of_place": timing(&row.out_of_place),
-        "in_place": timing(&row.in_place),
-        "actual_iterations": flags.iters,
-        "experiment_name": "",
-    })
+        "type": row.data_type,
+        "redop": row.redop,
+        "root": format!("{:6}", row.root),
+    });
+    if let Some(result) = result.as_object_mut() {
+        for (key, timing) in [("out_of_place", &row.out_of_place), ("in_place", &row.in_place)] {
+            let times = json!({
+                "time": timing.time_us,
+                "alg_bw": timing.alg_bw,
+                "bus_bw": timing.bus_bw,
+                "nwrong": timing.wrong,
+            });
+            result.insert(key.to_owned(), times);
+            if let Some(all) = &timing.iterations {
+                result.insert(format!("{key}_per_iter"), iterations(all));
+            }
+        }
+        result.insert("actual_iterations".to_owned(), flags.iters.into());
+        result.insert("experiment_name".to_owned(), "".into());
+    }
+    result
+}
+
+fn iterations(all: &Iterations) -> Value {
+    let micros = |times: &[f64]| times.iter().map(|time| time * 1e6).collect::<Vec<f64>>();
+    let mut value = json!({
+        "skipped_iterations": all.skipped,
+        "min_us": all.min * 1e6,
+        "max_us": all.max * 1e6,
+        "avg_us": all.mean * 1e6,
+        "p50_us": all.p50 * 1e6,
+        "p95_us": all.p95 * 1e6,
+        "p99_us": all.p99 * 1e6,
+        "stdev_us": all.deviation * 1e6,
+        "cv_pct": all.variation(),
+        "times_us": micros(&all.times),
+    });
+    if let (Some(value), false) = (value.as_object_mut(), all.by_rank.is_empty()) {
+        let by_rank: Vec<Vec<f64>> = all.by_rank.iter().map(|times| micros(times)).collect();
+        value.insert("per_process_max_times_us".to_owned(), json!(by_rank));
+    }
+    value
 }
 
 /// Variables that steer the run, as NAME=VALUE; never one that looks like a secret.
@@ -175,31 +200,36 @@ fn without_login(value: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::sizes::Sizes;
+    use super::super::collective::Test;
+    use super::super::flags::tests::parse;
+    use super::super::report::Timing;
     use super::*;
 
     #[test]
     fn keys_and_order_are_those_of_nccl_tests() {
-        let flags = Flags {
-            sizes: Sizes { min: 8, max: 8, step: 1 << 20, factor: 1 },
-            iters: 20,
-            warmup_iters: 1,
-            agg_iters: 1,
-            check: 0,
-            cycles: 1,
+        let flags = parse(&["-b", "8", "-e", "8", "-c", "0", "-n", "2", "-I", "1"]).unwrap();
+        let timing = Timing::new(Test::AllReduce, 8, 2, 1e-6);
+        let iterations = Iterations::new(vec![vec![1e-6, 3e-6], vec![2e-6, 2e-6]], 0);
+        let row = Row {
+            size: 8,
+            count: 2,
+            data_type: "float",
+            redop: "sum",
+            root: -1,
+            out_of_place: Timing { iterations, ..timing.clone() },
+            in_place: Timing { wrong: Some(4), ..timing },
         };
-        let timing = Timing { time_us: 1.5, alg_bw: 2.0, bus_bw: 3.0, wrong: None };
-        let row =
-            Row { size: 8, count: 2, out_of_place: timing, in_place: Timing { wrong: Some(4), ..timing } };
+        let line = RankLine { group: 0, pid: 7, host: "h".into(), device: 1, info: "SRv6 v12 eth1".into() };
+        let error = Some("x".to_owned());
         let run = Run {
             start_time: "s".into(),
             end_time: "e".into(),
             arguments: vec!["srv6ctl".into()],
             environment: &[("NCCL_DEBUG", "INFO"), ("HOME", "/root")].into(),
             flags: &flags,
-            ranks: &[RankLine { pid: 7, host: "h".into(), device: 1, info: "SRv6".into() }],
+            ranks: &[line],
             rows: &[row],
-            summary: &Summary { wrong: 4, average_bus_bw: 3.0, enough: None, error: Some("x".into()) },
+            summary: &Summary { failed_checks: 1, average_bus_bw: 3.0, enough: None, error },
             ours: json!({}),
         };
         let document = run.document();
@@ -225,10 +255,32 @@ mod tests {
             keys(&document["config"])[..6],
             ["nthreads", "ngpus", "minimum_bytes", "maximum_bytes", "step_bytes", "warmup_iters"]
         );
-        assert_eq!(document["config"]["devices"][0]["device_hex"], "0x01");
-        assert_eq!(document["results"][0]["root"], "    -1");
-        assert_eq!(document["results"][0]["out_of_place"]["nwrong"], Value::Null);
-        assert_eq!(document["results"][0]["in_place"]["nwrong"], 4);
+        assert_eq!(document["config"]["per_iter_timing"], "true");
+        let result = &document["results"][0];
+        assert_eq!(
+            keys(result),
+            [
+                "size",
+                "count",
+                "type",
+                "redop",
+                "root",
+                "out_of_place",
+                "out_of_place_per_iter",
+                "in_place",
+                "actual_iterations",
+                "experiment_name"
+            ]
+        );
+        assert_eq!(result["root"], "    -1");
+        assert_eq!(result["out_of_place"]["nwrong"], Value::Null);
+        assert_eq!(result["in_place"]["nwrong"], 4);
+        assert_eq!(result["out_of_place_per_iter"]["times_us"], json!([2.0, 3.0]));
+        assert_eq!(
+            result["out_of_place_per_iter"]["per_process_max_times_us"],
+            json!([[1.0, 3.0], [2.0, 2.0]])
+        );
+        assert_eq!(document["out_of_bounds"]["okay"], "false");
         assert_eq!(document["average_bus_bandwidth"]["okay"], "unchecked");
         assert_eq!(document["env"], json!(["NCCL_DEBUG=INFO"]));
         assert_eq!(document["errors"], json!(["x"]));
@@ -256,7 +308,7 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("srv6ctl-json-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let names: Vec<PathBuf> = (0..3).map(|_| create(&folder.join("out.json")).unwrap().0).collect();
-        assert_eq!(names, ["out.json", "out_1.json", "out_2.json"].map(|name| folder.join(name)));
+        assert_eq!(names, ["out.json", "out.json.0", "out.json.1"].map(|name| folder.join(name)));
         std::fs::remove_dir_all(&folder).unwrap();
     }
 }

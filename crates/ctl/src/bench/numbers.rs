@@ -2,23 +2,17 @@
 
 /// A time or bandwidth right-aligned in `width` columns: as many decimals as fit, two at most, else an exponent.
 pub(super) fn column(value: f64, width: usize) -> String {
-    // Digits before the point.
-    let mut power = 0;
-    let mut bound = 1.0;
-    while value >= bound {
-        power += 1;
-        bound *= 10.0;
-    }
-    let text = if power + 2 < width {
-        format!("{value:.2}")
-    } else if power + 1 < width {
-        format!("{value:.1}")
-    } else if power <= width {
-        format!("{value:.0}")
-    } else {
-        exponent(value, usize::from(width >= 7))
-    };
+    let text = (0..=2)
+        .rev()
+        .map(|decimals| fixed(value, decimals))
+        .find(|text| text.len() <= width)
+        .unwrap_or_else(|| exponent(value, usize::from(width >= 7)));
     format!("{text:>width$}")
+}
+
+/// `%.*f`.
+pub(super) fn fixed(value: f64, decimals: usize) -> String {
+    format!("{value:.decimals$}").to_lowercase()
 }
 
 /// `%g`.
@@ -70,6 +64,10 @@ mod tests {
             (28.31, 7, "  28.31"),
             (412.7, 7, " 412.70"),
             (9999.99, 7, "9999.99"),
+            (9999.999, 7, "10000.0"),
+            (99_999.99, 7, " 100000"),
+            (f64::INFINITY, 6, "   inf"),
+            (f64::NAN, 7, "    nan"),
             (48231.94, 7, "48231.9"),
             (482_319.4, 7, " 482319"),
             (4_823_194.0, 7, "4823194"),

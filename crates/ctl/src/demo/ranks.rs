@@ -92,7 +92,9 @@ impl Ranks {
             for name in SETTINGS {
                 command.env_remove(name);
             }
-            command.args(["bench", "all-reduce", "--plugin"]).arg(&scene.plugin).args(job.arguments);
+            // A flow per pair: what ECMP does with it is what the demo shows.
+            command.args(["bench", "all-reduce", "--channels", "1", "--plugin"]);
+            command.arg(&scene.plugin).args(job.arguments);
             command
                 .env("RANK", rank.to_string())
                 .env("WORLD_SIZE", job.hosts.len().to_string())

@@ -134,8 +134,9 @@ macro_rules! integers {
                 self.min(other)
             }
             fn over(self, ranks: usize) -> Self {
-                // More ranks than the type can count: nothing is left of any sum.
-                Self::try_from(ranks).ok().and_then(|ranks| self.checked_div(ranks)).unwrap_or(0)
+                // Wider: the type need not be able to count the ranks.
+                let ranks = i128::try_from(ranks).unwrap_or(i128::MAX).max(1);
+                Self::try_from(i128::from(self) / ranks).unwrap_or(0)
             }
             fn bytes(self) -> [u8; size_of::<$type>()] {
                 self.to_ne_bytes()
@@ -293,7 +294,10 @@ mod tests {
         combine(DataType::Int8, Reduction::Prod, &mut result, &[100], &[3]);
         assert_eq!(result, [44]);
         // More ranks than an i8 counts.
-        divide(DataType::Int8, Reduction::Avg, &mut result, 200);
-        assert_eq!(result, [0]);
+        for (sum, average) in [(0x80, 0xFF), (0x81, 0), (0x7F, 0)] {
+            let mut result = [sum];
+            divide(DataType::Int8, Reduction::Avg, &mut result, 128);
+            assert_eq!(result, [average]);
+        }
     }
 }

@@ -64,6 +64,7 @@ static ncclResult_t do_connect(int dev, void* handle, void** out, void* device_s
   WANT((uintptr_t)handle % 8 != 0, "handle of connect is aligned: the driver promises the worst case");
   WANT(*out == NULL, "*sendComm is not NULL");
   (void)device_slot;
+  if (CONNECT_RESULT != ncclSuccess) return CONNECT_RESULT;
   memcpy(&address, handle, sizeof address);
   memcpy(&stage, (char*)handle + 64, sizeof stage);
   if (stage.calls == 0) {

@@ -5,6 +5,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
 #include <stdarg.h>
@@ -23,10 +24,16 @@
 #define MAX_RECVS 1
 #endif
 #ifndef CORRUPT
-#define CORRUPT 0 /* 1: flip a bit of every message */
+#define CORRUPT 0 /* 1: flip a bit of every message; 2: let two blocks of 16 bytes change places */
 #endif
 #ifndef NEVER
 #define NEVER 0 /* 1: connects never finish */
+#endif
+#ifndef FREEZE
+#define FREEZE UINT_MAX /* after so many messages a connection carries nothing more */
+#endif
+#ifndef CONNECT_RESULT
+#define CONNECT_RESULT ncclSuccess /* of connect and accept */
 #endif
 #ifndef INIT_RESULT
 #define INIT_RESULT ncclSuccess

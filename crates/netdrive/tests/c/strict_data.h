@@ -66,7 +66,7 @@ static int take_header(struct comm* comm) {
 }
 
 static void move_receives(struct comm* comm) {
-  while (comm->ended < comm->begun) {
+  while (comm->ended < comm->begun && comm->ended < FREEZE) {
     struct request* request;
     long moved;
     if (!comm->filling) {
@@ -85,7 +85,13 @@ static void move_receives(struct comm* comm) {
       comm->payload_bytes += (size_t)moved;
       if (comm->payload_bytes < comm->header.size) continue;
     }
-    if (CORRUPT && comm->header.size >= 4) request->data[comm->filling_at][2] ^= 0x40;
+    if (CORRUPT == 1 && comm->header.size >= 4) request->data[comm->filling_at][2] ^= 0x40;
+    if (CORRUPT == 2 && comm->header.size >= 32) {
+      char block[16], *data = request->data[comm->filling_at];
+      memcpy(block, data, sizeof block);
+      memcpy(data, data + sizeof block, sizeof block);
+      memcpy(data + sizeof block, block, sizeof block);
+    }
     request->got[comm->filling_at] = comm->header.size;
     request->full[comm->filling_at] = 1;
     comm->filling = NULL;

@@ -15,14 +15,15 @@ pub(crate) fn plugin(versions: &[u8], macros: &[&str]) -> PathBuf {
     build(&format!("strict{numbers}_{}", macros.join("_").replace('=', "")), &units, macros)
 }
 
-/// A libnccl 2.23.4 whose Socket transport is the watching net; it logs to the second file.
+/// A libnccl 2.23.4 whose Socket transport is the watching net with these macros; it logs to the second file.
 ///
 /// # Panics
 /// If the C compiler does not take it.
 #[allow(dead_code, reason = "not every test that has this module needs an NCCL")]
-pub(crate) fn nccl(name: &str) -> (PathBuf, PathBuf) {
+pub(crate) fn nccl(name: &str, macros: &[&str]) -> (PathBuf, PathBuf) {
     let log = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}_{}.log", std::process::id()));
-    let macros = ["CODE=22304", "NAME=\"Socket\"", &format!("LOG=\"{}\"", log.display())];
+    let log_macro = format!("LOG=\"{}\"", log.display());
+    let macros = [&["CODE=22304", "NAME=\"Socket\"", &log_macro], macros].concat();
     let units = [("strict.c", "V=8".to_owned()), ("nccl.c", "V=8".to_owned())];
     (build(&format!("nccl_{name}"), &units, &macros), log)
 }

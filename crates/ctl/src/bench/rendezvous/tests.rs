@@ -1,7 +1,7 @@
 use super::*;
 
 fn place(rank: usize, world: usize, port: u16) -> Place {
-    Place { rank, world, master: "localhost".into(), port }
+    Place { rank, world, local_rank: None, master: "localhost".into(), port }
 }
 
 fn free_port() -> u16 {

@@ -1,83 +1,24 @@
 //! `srv6ctl bench all-reduce` as its users start it: one process per rank, over the contract-checking net.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests: a panic is the failure")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "tests: a panic is the failure"
+)]
 
-#[path = "../../netdrive/tests/strict/mod.rs"]
+mod collectives;
+mod job;
+mod lab;
+mod parsers;
+#[path = "../../../netdrive/tests/strict/mod.rs"]
 mod strict;
 
-use std::net::TcpListener;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::path::Path;
+use std::process::Child;
 use std::time::{Duration, Instant};
 
-/// A job of several ranks on this host.
-struct Job {
-    world: usize,
-    port: u16,
-    plugin: PathBuf,
-    arguments: Vec<String>,
-    environment: Vec<(String, String)>,
-}
-
-impl Job {
-    fn new(world: usize, plugin: PathBuf, arguments: &[&str]) -> Self {
-        let port = TcpListener::bind("[::]:0").unwrap().local_addr().unwrap().port();
-        let arguments = arguments.iter().map(|&text| text.to_owned()).collect();
-        Self { world, port, plugin, arguments, environment: Vec::new() }
-    }
-
-    fn with(mut self, name: &str, value: &str) -> Self {
-        self.environment.push((name.to_owned(), value.to_owned()));
-        self
-    }
-
-    fn start(&self, rank: usize) -> Child {
-        Command::new(env!("CARGO_BIN_EXE_srv6ctl"))
-            .args(["bench", "all-reduce", "--plugin"])
-            .arg(&self.plugin)
-            .args(&self.arguments)
-            .env("RANK", rank.to_string())
-            .env("WORLD_SIZE", self.world.to_string())
-            .env("MASTER_ADDR", "localhost")
-            .env("MASTER_PORT", self.port.to_string())
-            .envs(self.environment.iter().map(|(name, value)| (name, value)))
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap()
-    }
-
-    fn run(&self) -> Vec<Output> {
-        let children: Vec<Child> = (0..self.world).map(|rank| self.start(rank)).collect();
-        children.into_iter().map(|child| child.wait_with_output().unwrap()).collect()
-    }
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-/// The rows as an awk script sees them.
-fn rows(output: &Output) -> Vec<Vec<String>> {
-    text(&output.stdout)
-        .lines()
-        .filter(|line| !line.starts_with('#') && !line.is_empty())
-        .map(|line| line.split_whitespace().map(str::to_owned).collect())
-        .collect()
-}
-
-fn all_succeeded(outputs: &[Output]) {
-    for (rank, output) in outputs.iter().enumerate() {
-        assert!(
-            output.status.success(),
-            "rank {rank}: {}\n{}{}",
-            output.status,
-            text(&output.stdout),
-            text(&output.stderr)
-        );
-    }
-}
+use job::{Job, all_succeeded, rows, text};
 
 /// Digits become 9, so that widths and places stay and times don't matter.
 fn shape(line: &str) -> String {
@@ -102,7 +43,7 @@ fn the_canonical_command_prints_the_table_of_nccl_tests() {
     assert!(lines[5].starts_with("#  Rank  0 Group  0 Pid "), "{}", lines[5]);
     assert!(lines[6].ends_with(" device  0 [host memory] Strict v12 strict0"), "{}", lines[6]);
     assert!(
-        lines[7].starts_with("# net Strict v12: 1 channels, 1 connections to the next rank, "),
+        lines[7].starts_with("# net Strict v12: 2 channels, 2 connections to the next rank, "),
         "{}",
         lines[7]
     );
@@ -137,29 +78,10 @@ fn odd_sizes_ranks_channels_and_versions() {
         let plugin = strict::plugin(&[version], &["MAX_RECVS=4"]);
         let outputs = Job::new(world, plugin, &[arguments, &["-n", "2"]].concat()).run();
         all_succeeded(&outputs);
-        let rows = rows(&outputs[0]);
+        let rows = rows(&text(&outputs[0].stdout));
         assert_eq!(rows.len(), count, "{arguments:?}");
         assert!(rows.iter().all(|row| row[8] == "0" && row[12] == "0"), "{rows:?}");
     }
-}
-
-#[test]
-fn wrong_data_is_counted_and_fails_every_rank() {
-    let plugin = strict::plugin(&[12], &["CORRUPT=1"]);
-    let outputs = Job::new(2, plugin.clone(), &["-b", "1K", "-e", "1K", "-n", "1"]).run();
-    let row = &rows(&outputs[0])[0];
-    let wrong = |cell: &str| cell.parse::<f64>().unwrap();
-    // Two messages to each rank, and of each one element, is flipped; the first one's damage is handed on.
-    assert!(wrong(&row[8]) >= 2.0 && wrong(&row[12]) >= 2.0, "{row:?}");
-    for output in &outputs {
-        assert_eq!(output.status.code(), Some(1));
-        assert!(text(&output.stderr).contains(" elements are wrong"), "{}", text(&output.stderr));
-    }
-    assert!(text(&outputs[0].stdout).contains(" FAILED\n"));
-
-    let unchecked = Job::new(2, plugin, &["-b", "1K", "-e", "1K", "-n", "1", "-c", "0"]).run();
-    all_succeeded(&unchecked);
-    assert_eq!(rows(&unchecked[0])[0][8], "N/A");
 }
 
 #[test]
@@ -194,8 +116,8 @@ fn a_killed_rank_ends_all_others_within_seconds() {
 #[test]
 fn a_rank_that_cannot_start_tells_the_others_why() {
     let job = Job::new(2, strict::plugin(&[12], &[]), &[]);
-    let broken = Job { plugin: "/nowhere/libx.so".into(), ..Job::new(2, PathBuf::new(), &[]) };
-    let broken = Job { port: job.port, ..broken };
+    let mut broken = Job::new(2, "/nowhere/libx.so".into(), &[]);
+    broken.port = job.port;
     let (zero, one) = (job.start(0), broken.start(1));
     let one = one.wait_with_output().unwrap();
     let zero = zero.wait_with_output().unwrap();
@@ -210,14 +132,16 @@ fn a_rank_that_cannot_start_tells_the_others_why() {
 fn ranks_with_other_options_are_refused() {
     let plugin = strict::plugin(&[12], &[]);
     let job = Job::new(2, plugin.clone(), &["-b", "8", "-e", "8"]);
-    let other = Job { port: job.port, ..Job::new(2, plugin, &["-b", "16", "-e", "16"]) };
+    let mut other = Job::new(2, plugin, &["-b", "16", "-e", "16"]);
+    other.port = job.port;
     let children = [job.start(0), other.start(1)];
     for child in children {
         let output = child.wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(1));
         let error = text(&output.stderr);
         assert!(
-            error.contains("rank 1 was started with -b 16 -e 16 ") && error.contains("rank 0 with -b 8"),
+            error.contains("rank 1 was started with all_reduce_perf -b 16 -e 16 ")
+                && error.contains("rank 0 with all_reduce_perf -b 8"),
             "{error}"
         );
     }
@@ -226,7 +150,7 @@ fn ranks_with_other_options_are_refused() {
 #[test]
 fn a_connection_that_never_comes_up_is_an_error() {
     let plugin = strict::plugin(&[12], &["NEVER=1"]);
-    for output in Job::new(2, plugin, &["-T", "2"]).run() {
+    for output in Job::new(2, plugin, &["--join-timeout", "2"]).run() {
         let error = text(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{error}");
         assert!(error.contains("net Strict is not done after") || error.contains("rank"), "{error}");
@@ -256,20 +180,6 @@ fn the_json_file_has_the_results_and_no_secrets() {
 }
 
 #[test]
-fn the_project_s_own_plugin_over_multipath() {
-    let plugin = std::env::current_exe().unwrap().with_file_name("libnccl_net_srv6.so");
-    let job = Job::new(3, plugin, &["-b", "4", "-e", "1M", "-f", "64", "-n", "2", "--channels", "2"])
-        .with("SRV6_TRANSPORT", "multipath")
-        .with("SRV6_MODE", "off")
-        .with("NCCL_SOCKET_IFNAME", "lo");
-    let outputs = job.run();
-    all_succeeded(&outputs);
-    let rows = rows(&outputs[0]);
-    assert_eq!(rows.len(), 4, "{rows:?}");
-    assert!(rows.iter().all(|row| row[8] == "0" && row[12] == "0"), "{rows:?}");
-}
-
-#[test]
 fn nccl_debug_shows_what_the_plugin_logs() {
     let job = Job::new(2, strict::plugin(&[8], &[]), &["-b", "8", "-e", "8"]).with("NCCL_DEBUG", "INFO");
     let outputs = job.run();
@@ -296,13 +206,64 @@ fn an_average_below_the_wanted_one_fails() {
 #[test]
 fn arguments_that_make_no_sense_are_refused() {
     for (arguments, expected) in [
-        (&["-b", "8T"][..], "wanted a number of bytes with K, M or G"),
+        (&["-b", "8T"][..], "invalid size specified for 'minbytes'"),
         (&["-b", "64M"], "invalid sizes for 'minbytes' and 'maxbytes': 67108864 > 33554432"),
-        (&["-g", "8"], "8 is not in 1..=1"),
+        (&["-g", "8"], "-g 8: a rank is a process here: start more processes"),
+        (&["-z", "1"], "-z 1: there is no CUDA stream to wait for"),
         (&["--plugin-version", "5"], "wanted 6 to 12"),
     ] {
         let output = &Job::new(1, strict::plugin(&[12], &[]), arguments).run()[0];
         assert!(!output.status.success());
         assert!(text(&output.stderr).contains(expected), "{}", text(&output.stderr));
     }
+}
+
+#[test]
+fn operations_that_take_too_long_are_an_error_only_if_asked() {
+    let plugin = strict::plugin(&[12], &["FREEZE=40"]);
+    let frozen = Job::new(2, plugin.clone(), &["-b", "64K", "-e", "64K", "-n", "100", "-T", "1"]);
+    for output in frozen.run() {
+        let error = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{error}");
+        assert!(error.contains("all_reduce_perf of 65536 bytes did not end within 1s"), "{error}");
+    }
+    let arguments = ["-b", "64K", "-e", "64K", "-n", "100", "--stall-timeout", "1"];
+    for output in Job::new(2, plugin, &arguments).run() {
+        let error = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{error}");
+        assert!(error.contains("all_reduce_perf of 65536 bytes: nothing has moved for 1s"), "{error}");
+    }
+}
+
+#[test]
+fn nccl_s_own_transport_says_that_it_needs_cuda() {
+    let (libnccl, _) = strict::nccl("nocuda", &["CONNECT_RESULT=ncclUnhandledCudaError"]);
+    for output in Job::stock("alltoall", 2, libnccl, &["-b", "1K", "-e", "1K"]).run() {
+        let error = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{error}");
+        assert!(error.contains("there is no CUDA driver here: run --stock on a host with a GPU"), "{error}");
+    }
+    let (libnccl, _) = strict::nccl("cuda", &[]);
+    let printed = Job::stock("alltoall", 2, libnccl, &["-b", "1K", "-e", "1K"]).succeed();
+    assert!(printed.contains(" device  0 [host memory] Socket v8 strict0\n"), "{printed}");
+}
+
+#[test]
+fn iterations_and_timestamps_are_shown_and_written() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("iterations-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let file = folder.join("out.json");
+    let arguments = ["-b", "64", "-e", "64", "-n", "5", "-m", "2", "-I", "1", "-K", "1", "-S", "1", "-J"];
+    let job = Job::new(2, strict::plugin(&[12], &[]), &[&arguments[..], &[file.to_str().unwrap()]].concat());
+    let row = &rows(&job.succeed())[0];
+    // Date and time are two words.
+    assert_eq!(row.len(), 23, "{row:?}");
+    let [min, max] = [9, 10].map(|at| row[at].parse::<f64>().unwrap());
+    assert!(0.0 < min && min <= max, "{row:?}");
+    let document: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
+    let all = &document["results"][0]["in_place_per_iter"];
+    assert_eq!(all["times_us"].as_array().unwrap().len(), 5);
+    assert_eq!(all["per_process_max_times_us"].as_array().unwrap().len(), 2);
+    assert_eq!(all["skipped_iterations"], 1);
+    std::fs::remove_dir_all(&folder).unwrap();
 }
