@@ -10,7 +10,7 @@ use anyhow::Context;
 use srv6_lab::keeper::{self, Directory, Request, Started, State, Stopped};
 use srv6_lab::{Fault, Lab, LinkState, Loss, Mbps, Options};
 
-use crate::table;
+use crate::{progress, table};
 
 /// A fabric of network namespaces with real kernel SRv6, on this machine
 ///
@@ -186,7 +186,11 @@ pub(crate) fn run(args: LabArgs) -> anyhow::Result<()> {
     match args.command {
         LabCommand::Up(up) => bring_up(&directory, up),
         LabCommand::Down(Name { name }) => {
-            match keeper::stop(&directory, &name).with_context(|| format!("taking lab {name:?} down"))? {
+            let bar = progress::spinner(&format!("taking lab {name} down"));
+            let stopped =
+                keeper::stop(&directory, &name).with_context(|| format!("taking lab {name:?} down"));
+            bar.finish_and_clear();
+            match stopped? {
                 Stopped::Now { processes: 0 } => println!("lab {name} is down"),
                 Stopped::Now { processes } => {
                     println!("lab {name} is down; processes that ran inside and were ended: {processes}");
@@ -249,9 +253,11 @@ fn bring_up(directory: &Directory, up: UpArgs) -> anyhow::Result<()> {
 
     let mut command = Command::new(std::env::current_exe().context("finding srv6ctl itself")?);
     command.args(["lab", "keep"]);
+    let bar = progress::spinner(&format!("bringing lab {name} up"));
     let started =
-        keeper::start(directory, &request, command).with_context(|| format!("bringing lab {name:?} up"))?;
-    match started {
+        keeper::start(directory, &request, command).with_context(|| format!("bringing lab {name:?} up"));
+    bar.finish_and_clear();
+    match started? {
         Started::Now => {
             println!("lab {name} is up; enter it with: srv6ctl lab exec --name {name} NODE -- COMMAND")
         }

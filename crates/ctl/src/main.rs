@@ -2,6 +2,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line program prints")]
 
 mod bench;
+mod completions;
 mod config;
 mod decode;
 mod demo;
@@ -11,6 +12,7 @@ mod env;
 mod gc;
 mod interfaces;
 mod lab;
+mod man;
 mod netlink;
 mod path_source;
 mod paths;
@@ -23,7 +25,7 @@ mod verify;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 /// Steers AI training traffic over SRv6 paths
 #[derive(Debug, Parser)]
@@ -36,11 +38,13 @@ struct Cli {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     Bench(bench::BenchArgs),
+    Completions(completions::CompletionsArgs),
     Demo(demo::DemoArgs),
     Doctor(doctor::DoctorArgs),
     Env(env::EnvArgs),
     Gc(gc::GcArgs),
     Lab(lab::LabArgs),
+    Man(man::ManArgs),
     Paths(paths::PathsArgs),
     Routes(routes::RoutesArgs),
     Serve(serve::ServeArgs),
@@ -52,11 +56,13 @@ fn main() -> ExitCode {
     env_logger::Builder::from_env(env_logger::Env::new().filter_or("SRV6_LOG", "warn")).init();
     let result = match Cli::parse().command {
         Command::Bench(args) => bench::run(&args),
+        Command::Completions(args) => completions::run(&args, Cli::command()),
         Command::Demo(args) => demo::run(&args),
         Command::Doctor(args) => return exit(doctor::run(&args)),
         Command::Env(args) => return exit(env::run(&args)),
         Command::Gc(args) => gc::run(&args),
         Command::Lab(args) => lab::run(args),
+        Command::Man(args) => man::run(&args, Cli::command()),
         Command::Paths(args) => paths::run(&args),
         Command::Routes(args) => routes::run(&args),
         Command::Serve(args) => serve::run(args),
@@ -73,6 +79,33 @@ fn exit(result: anyhow::Result<ExitCode>) -> ExitCode {
         Err(error) => {
             eprintln!("srv6ctl: {error:#}");
             ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn commands(command: &clap::Command, path: &str, found: &mut Vec<(String, clap::Command)>) {
+        let path = format!("{path}{}", command.get_name());
+        for one in command.get_subcommands().filter(|one| !one.is_hide_set()) {
+            commands(one, &format!("{path} "), found);
+        }
+        found.push((path, command.clone()));
+    }
+
+    #[test]
+    fn every_subcommand_and_argument_says_what_it_is_for() {
+        Cli::command().debug_assert();
+        let mut all = Vec::new();
+        commands(&Cli::command(), "", &mut all);
+        assert!(all.len() > 15 && all.iter().any(|(path, _)| path == "srv6ctl bench p2p"), "{}", all.len());
+        for (path, command) in &all {
+            assert!(command.get_about().is_some(), "{path} has no help text");
+            for argument in command.get_arguments().filter(|argument| !argument.is_hide_set()) {
+                assert!(argument.get_help().is_some(), "{path}: {} has no help text", argument.get_id());
+            }
         }
     }
 }
