@@ -11,8 +11,8 @@ use crate::interfaces::{Interface, is_link_local};
 
 /// Which interfaces carry the data, and why.
 ///
-/// In this order: the one that `BACKEND_INTERFACE` names, the plugin's own devices, those whose address the topology
-/// knows.
+/// In this order: the one that `BACKEND_INTERFACE` names, those whose address the topology knows, the plugin's own
+/// devices, those that `NCCL_SOCKET_IFNAME` allows.
 pub(crate) fn choose<'a>(
     all: &'a [Interface],
     environment: &Environment,
@@ -44,23 +44,21 @@ pub(crate) fn choose<'a>(
     let own: Vec<&Interface> =
         devices.map_or_else(Vec::new, |facts| facts.devices.iter().filter_map(|name| named(name)).collect());
     let Some(first) = in_topology.first() else {
-        return match own.is_empty() {
-            true => (
-                Vec::new(),
-                Finding::warning(
-                    CHECK,
-                    format!(
-                        "which interface is in the fabric can't be told; there are {}",
-                        names(all.iter())
-                    ),
-                    "export BACKEND_INTERFACE=NAME",
-                ),
-            ),
-            false => {
-                let message = format!("{} (NCCL's choice)", names(own.iter().copied()));
-                (own, Finding::ok(CHECK, message))
-            }
+        let listed: Vec<&Interface> = environment.get("NCCL_SOCKET_IFNAME").map_or_else(Vec::new, |list| {
+            all.iter().filter(|i| allowed(list, &i.name) && i.routable().next().is_some()).collect()
+        });
+        let (found, why) =
+            if own.is_empty() { (listed, "NCCL_SOCKET_IFNAME") } else { (own, "NCCL's choice") };
+        let finding = if found.is_empty() {
+            Finding::warning(
+                CHECK,
+                format!("which interface is in the fabric can't be told; there are {}", names(all.iter())),
+                "export BACKEND_INTERFACE=NAME",
+            )
+        } else {
+            Finding::ok(CHECK, format!("{} ({why})", names(found.iter().copied())))
         };
+        return (found, finding);
     };
     let stray: Vec<&Interface> =
         own.iter().copied().filter(|i| !in_topology.iter().any(|t| t.index == i.index)).collect();
@@ -76,8 +74,10 @@ pub(crate) fn choose<'a>(
         );
         return (in_topology, finding);
     }
-    let message = format!("{} (its address is in the topology)", names(in_topology.iter().copied()));
-    (in_topology, Finding::ok(CHECK, message))
+    // Another interface may be in the subnet of the one that jobs use.
+    let data = if own.is_empty() { in_topology } else { own };
+    let message = format!("{} (its address is in the topology)", names(data.iter().copied()));
+    (data, Finding::ok(CHECK, message))
 }
 
 fn names<'a>(interfaces: impl Iterator<Item = &'a Interface>) -> String {

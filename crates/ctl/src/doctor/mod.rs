@@ -173,12 +173,15 @@ pub(crate) fn examine(look: &LookArgs, environment: &Environment) -> anyhow::Res
             findings.push(mtu::block(example, interface, environment));
         }
         findings.push(mtu::check(interface, example, environment));
-    }
-    for &peer in &look.peer {
-        if let Some((interface, source)) = data.first().and_then(|i| Some((i, address(i)?))) {
-            let believed = environment.get("SRV6_FABRIC_MTU").and_then(|v| v.parse().ok());
-            findings.push(mtu::measure(source, peer, interface, believed));
-        }
+        let believed = mtu::believed(example, environment);
+        let peers = address(interface)
+            .into_iter()
+            .flat_map(|source| look.peer.iter().map(move |&peer| (source, peer)));
+        findings.extend(
+            peers
+                .filter(|(source, peer)| source.is_ipv4() == peer.is_ipv4())
+                .map(|(source, peer)| mtu::measure(source, peer, interface, believed)),
+        );
     }
     findings.push(agent::check(environment));
     let data = data.first().map(|interface| ((*interface).clone(), address(interface)));

@@ -93,6 +93,12 @@ pub(crate) fn block(example: &Example, interface: &Interface, environment: &Envi
     }
 }
 
+/// The MTU that the fabric is said to have, in bytes: the setting's, or the topology's.
+pub(crate) fn believed(example: Option<(&Example, &Topology)>, environment: &Environment) -> Option<u32> {
+    let told = environment.get("SRV6_FABRIC_MTU").and_then(|value| value.parse().ok());
+    told.or_else(|| example.and_then(|(example, topology)| example.path.mtu(topology)))
+}
+
 /// Whether inner packets keep a usable size.
 pub(crate) fn check(
     interface: &Interface,
@@ -103,8 +109,7 @@ pub(crate) fn check(
     let name = &interface.name;
     let own = usize::try_from(interface.mtu).unwrap_or(usize::MAX);
     let needed = headroom(example.map_or(1, |(example, _)| example.segments.as_slice().len()));
-    let told = environment.get("SRV6_FABRIC_MTU").and_then(|v| v.parse::<u32>().ok());
-    let fabric = told.or_else(|| example.and_then(|(example, topology)| example.path.mtu(topology)));
+    let fabric = believed(example, environment);
     let smallest = fabric.map_or(own, |mtu| own.min(usize::try_from(mtu).unwrap_or(usize::MAX)));
     let inner = smallest.saturating_sub(needed);
     if inner < MINIMUM {

@@ -62,12 +62,13 @@ fn found(chosen: Option<&Path>, named: Option<&Path>, tried: &[Item]) -> Finding
 }
 
 fn content(file: &Path, object: &SharedObject, release: Option<Release>, path: &SearchPath) -> Vec<Finding> {
+    let symbols = symbols(file, object, release);
+    // What else it lacks doesn't matter in something that is no plugin.
+    if object.tables.is_empty() {
+        return vec![symbols];
+    }
     let libc = path.find("libc.so.6").and_then(|file| object_file::read(&file).ok());
-    vec![
-        symbols(file, object, release),
-        glibc(object, libc.and_then(|libc| libc.provides)),
-        residence(object, release),
-    ]
+    vec![symbols, glibc(object, libc.and_then(|libc| libc.provides)), residence(object, release)]
 }
 
 fn symbols(file: &Path, object: &SharedObject, release: Option<Release>) -> Finding {

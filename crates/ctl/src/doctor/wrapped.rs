@@ -103,7 +103,7 @@ fn remarks(log: &str) -> Vec<String> {
     let mut remarks: Vec<String> = log
         .lines()
         .filter_map(|line| line.split_once("NCCL WARN ").map(|(_, text)| text))
-        .map(|text| text.trim_start_matches("NET/SRv6 : ").trim().to_owned())
+        .map(|text| text.trim_start_matches("NET/SRv6 : ").trim_start_matches("init: ").trim().to_owned())
         .collect();
     remarks.dedup();
     remarks
@@ -119,12 +119,17 @@ fn refusal(said: &str, with_nccl: bool) -> Finding {
         .remedy("name the job's: srv6ctl doctor --nccl FILE");
     }
     let names_setting = said.contains("want ") || said.contains("SRV6_") || said.contains("no such setting");
-    let check = if names_setting { "settings.plugin" } else { "plugin.init" };
-    Finding::failure(
-        check,
-        format!("the plugin refuses to start: {said}"),
-        "see docs/CONFIG.md for its settings",
-    )
+    let check = match (said.contains("nothing to wrap"), names_setting) {
+        (true, _) => "settings.transport",
+        (false, true) => "settings.plugin",
+        (false, false) => "plugin.init",
+    };
+    let remedy = if said.contains("no devices") {
+        "let it have an interface that is up and has an address: NCCL_SOCKET_IFNAME, NCCL_SOCKET_FAMILY"
+    } else {
+        "see docs/CONFIG.md for its settings"
+    };
+    Finding::failure(check, format!("the plugin refuses to start: {said}"), remedy)
 }
 
 /// The child: loads, initialises, asks, answers.
