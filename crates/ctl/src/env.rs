@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::config::Environment;
 use crate::doctor::{Examination, LookArgs, Status, examine};
 use crate::path_source::Place;
+use crate::progress;
 
 /// Prints the variables to export for jobs on this host, as `eval "$(srv6ctl env)"` takes them
 #[derive(Debug, clap::Args)]
@@ -33,7 +34,10 @@ struct Variable {
 
 pub(crate) fn run(args: &EnvArgs) -> anyhow::Result<ExitCode> {
     let environment = Environment::of_process();
-    let examination = examine(&args.look, &environment)?;
+    let bar = progress::spinner("examining this host");
+    let examination = examine(&args.look, &environment);
+    bar.finish_and_clear();
+    let examination = examination?;
     let mut wanted = variables(&examination, &environment);
     if args.check {
         wanted.retain(|variable| variable.value.as_deref() != environment.get(variable.name));

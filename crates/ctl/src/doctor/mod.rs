@@ -31,6 +31,7 @@ pub(crate) use mtu::headroom;
 use crate::config::Environment;
 use crate::interfaces::{self, Interface};
 use crate::path_source::{PathSettings, SourceArgs};
+use crate::progress;
 
 /// Checks whether connections of this host will be steered, and says what to do if not
 ///
@@ -94,7 +95,10 @@ pub(crate) fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
         }
         None => {}
     }
-    let report = examine(&args.look, &Environment::of_process())?.report;
+    let bar = progress::spinner("examining this host");
+    let examination = examine(&args.look, &Environment::of_process());
+    bar.finish_and_clear();
+    let report = examination?.report;
     if args.json {
         println!("{}", serde_json::to_string_pretty(&report.as_json())?);
     } else {

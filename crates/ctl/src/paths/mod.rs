@@ -4,7 +4,7 @@
 //! running: the route is no older.
 
 mod holders;
-mod tcp;
+pub(crate) mod tcp;
 
 use std::sync::Arc;
 
@@ -216,6 +216,7 @@ mod tests {
                 received: 999,
                 rtt_us: 150,
                 retransmitted: 3,
+                inode: 1,
             }],
         }
     }

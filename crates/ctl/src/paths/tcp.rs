@@ -36,6 +36,9 @@ pub(crate) struct Connection {
     pub(crate) rtt_us: u32,
     /// Segments that were sent again, since the connection began.
     pub(crate) retransmitted: u32,
+    /// The socket, as `/proc/PID/fd` names it.
+    #[serde(skip)]
+    pub(crate) inode: u32,
 }
 
 /// All established connections of both families.
@@ -86,6 +89,7 @@ fn connection(answer: &Answer) -> Option<Connection> {
         retransmitted: small(100)?,
         acknowledged: large(120)?,
         received: large(128)?,
+        inode: u32::from_ne_bytes(*body.get(68..)?.first_chunk()?),
     })
 }
 

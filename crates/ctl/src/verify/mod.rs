@@ -28,6 +28,7 @@ use crate::doctor::headroom;
 use crate::echo::{SMALL, Series};
 use crate::interfaces;
 use crate::path_source::{PathSettings, Place, SourceArgs};
+use crate::progress;
 
 /// Proves that steered flows take the paths of their routes, or says what differs
 ///
@@ -126,7 +127,9 @@ fn here(args: &VerifyArgs, environment: &Environment) -> anyhow::Result<Vec<Judg
     let standard = Standard { fabric, any_path: args.any_path };
     let routes = tunnels()?;
     let mut judged = Vec::new();
-    for route in chosen(&routes, &args.flows) {
+    let routes = chosen(&routes, &args.flows);
+    let bar = progress::bar("probing", routes.len() as u64);
+    for route in routes {
         let mut subject = Subject::read(&route, &standard)?;
         if let Some(series) = subject.series.as_mut() {
             subject.evidence.small =
@@ -134,7 +137,9 @@ fn here(args: &VerifyArgs, environment: &Environment) -> anyhow::Result<Vec<Judg
             subject.evidence.full = full(series, subject.size)?;
         }
         judged.push(judge(subject.evidence));
+        bar.inc(1);
     }
+    bar.finish_and_clear();
     judged.extend(missing(&args.flows, &judged).map(judge));
     Ok(judged)
 }
@@ -156,12 +161,16 @@ fn in_lab(args: &VerifyArgs, name: &str, environment: &Environment) -> anyhow::R
     };
     let standard = Standard { fabric: Some(fabric), any_path: args.any_path };
     let mut judged = Vec::new();
+    // Begins a thread, so not before the lab's user namespace is entered.
+    let bar = progress::bar("probing from each host", lab.hosts().count() as u64);
     for host in lab.hosts() {
         let routes = host.run(tunnels).with_context(|| format!("reading the routes of {}", host.name()))?;
         for route in chosen(&routes, &args.flows) {
             judged.push(judge(watched(&lab, host, route, &standard, args.count)?));
         }
+        bar.inc(1);
     }
+    bar.finish_and_clear();
     judged.extend(missing(&args.flows, &judged).map(judge));
     Ok(judged)
 }
