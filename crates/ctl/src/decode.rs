@@ -37,9 +37,11 @@ pub(crate) fn decode(topology: &Topology, settings: &PathSettings, flow: Flow, f
     let paths = ends.map_or_else(Vec::new, |(src, dst)| equal_cost_paths(topology, src, dst, MAX_PATHS));
     let usable: Vec<&Path> =
         paths.iter().filter(|path| segments(topology, path, &encoding).is_ok()).collect();
+    // The same uSIDs may be spread over more carriers than they need.
+    let wanted = usids(found);
     let path = usable
         .iter()
-        .find(|path| segments(topology, path, &encoding).is_ok_and(|s| s == *found))
+        .find(|path| segments(topology, path, &encoding).is_ok_and(|own| usids(&own) == wanted))
         .map(|path| (*path).clone());
     let chosen = ends.and_then(|(src, dst)| match settings.policy {
         Policy::Spread => paths.get(spread(topology, src, dst, paths.len())),
@@ -58,24 +60,23 @@ fn spelled(topology: &Topology, flow: Flow, found: &Segments) -> Vec<String> {
         let known = topology.host_of(address).map(|v| topology.vertex(v).name.clone());
         known.unwrap_or_else(|| address.to_string())
     };
-    let format = SidFormat::F3216;
-    let usids = found.as_slice().iter().filter_map(|&segment| Carrier::unpack(segment, format).ok());
-    let switches = usids.flat_map(|carrier| {
-        let block = carrier.block();
-        let named = |usid: &u32| {
-            let owner = topology.vertices().find(|(_, vertex)| {
-                !vertex.is_host()
-                    && vertex.sids.iter().any(|sid| {
-                        Block::of(sid.address, format) == block
-                            && format.field(sid.address, 0) == *usid
-                            && format.field(sid.address, 1) == 0
-                    })
-            });
-            owner.map_or_else(|| format!("{usid:04x}"), |(_, vertex)| vertex.name.clone())
-        };
-        carrier.usids().iter().map(named).collect::<Vec<_>>()
+    let switches = usids(found).into_iter().map(|(block, usid)| {
+        let format = block.format();
+        let owner = topology.vertices().find(|(_, vertex)| {
+            let own = |address| Block::of(address, format) == block && format.field(address, 0) == usid;
+            let is_node = |address| own(address) && format.field(address, 1) == 0;
+            !vertex.is_host() && vertex.sids.iter().any(|sid| is_node(sid.address))
+        });
+        owner.map_or_else(|| format!("{usid:04x}"), |(_, vertex)| vertex.name.clone())
     });
     std::iter::once(host(flow.src)).chain(switches).chain([host(flow.dst)]).collect()
+}
+
+/// All uSIDs in travel order, each with its block.
+fn usids(segments: &Segments) -> Vec<(Block, u32)> {
+    let carriers =
+        segments.as_slice().iter().filter_map(|&segment| Carrier::unpack(segment, SidFormat::F3216).ok());
+    carriers.flat_map(|c| c.usids().iter().map(|&usid| (c.block(), usid)).collect::<Vec<_>>()).collect()
 }
 
 #[cfg(test)]
@@ -122,6 +123,14 @@ mod tests {
         assert_eq!(decoded.by_policy.as_ref().unwrap()[2], "spine01");
         let load = PathSettings { policy: Policy::Load, ..settings };
         assert!(decode(&topology, &load, flow(), &carrier("fc00:0:1200:1002:1201:fe06::")).is_by_policy());
+    }
+
+    #[test]
+    fn carriers_may_be_longer_than_they_must() {
+        let (topology, settings) = example();
+        let two = ["fc00:0:1200:1001::", "fc00:0:1201:fe06::"].map(|text| text.parse().unwrap());
+        let decoded = decode(&topology, &settings, flow(), &Segments::new(two.to_vec()).unwrap());
+        assert_eq!(decoded.hops, ["host00", "leaf00", "spine01", "leaf01", "host01"]);
     }
 
     #[test]

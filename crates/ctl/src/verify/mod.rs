@@ -280,6 +280,7 @@ impl Subject {
                     .contradictions
                     .push(format!("policy {} gives {chosen}, and the route another path", settings.policy));
             }
+            evidence.is_path = decoded.path.is_some();
             evidence.hops = decoded.hops;
         }
         let interface = interfaces::read().context("listing interfaces")?;

@@ -20,6 +20,8 @@ pub(crate) struct Evidence {
     pub(crate) segments: Vec<String>,
     /// Names in travel order; empty where no topology is at hand.
     pub(crate) hops: Vec<String>,
+    /// Whether the topology has this path.
+    pub(crate) is_path: bool,
     /// What speaks against the flow taking its path, before a packet is sent.
     pub(crate) contradictions: Vec<String>,
     /// Small probes, if any could be sent.
@@ -69,7 +71,10 @@ pub(crate) fn judge(evidence: Evidence) -> Judged {
         None if differences.is_empty() => differences.push("no probe was sent".to_owned()),
         None => {}
         Some(small) => match &evidence.links {
-            Some(links) => differences.extend(elsewhere(links, &evidence.hops, small.sent)),
+            Some(links) if evidence.is_path => {
+                differences.extend(elsewhere(links, &evidence.hops, small.sent))
+            }
+            Some(links) => differences.extend(travelled(links, &evidence.hops)),
             None => differences.extend(unanswered(small)),
         },
     }
@@ -125,6 +130,17 @@ fn too_large(size: usize, full: &Outcome) -> Option<String> {
         )),
         _ => None,
     }
+}
+
+/// The way that probes took from the sender, where there is none that they should have taken.
+fn travelled(links: &[LinkCount], hops: &[String]) -> Option<String> {
+    let mut way = vec![hops.first()?.as_str()];
+    while let Some(next) = way.last().and_then(|here| {
+        links.iter().find(|link| link.from == *here && link.arrived > 0 && !way.contains(&link.to.as_str()))
+    }) {
+        way.push(&next.to);
+    }
+    Some(format!("probes went {}", way.join(" > ")))
 }
 
 /// Compares where probes were with where they should have been.
@@ -211,6 +227,7 @@ mod tests {
             destination: Some("2001:db8::2".parse().unwrap()),
             segments: vec!["fc00:0:1::".to_owned()],
             hops: ["a", "leaf", "b"].map(str::to_owned).to_vec(),
+            is_path: true,
             contradictions: Vec::new(),
             small: Some(outcome(4, 4)),
             full: Some((1436, outcome(2, 2))),
@@ -243,6 +260,14 @@ mod tests {
                 "1 of 4 probes went leaf > c, which is not on the path"
             ]
         );
+    }
+
+    #[test]
+    fn where_probes_went_is_told_where_no_path_is_known() {
+        let links = vec![link("leaf", "c", 4, 4), link("a", "leaf", 4, 4), link("c", "b", 4, 0)];
+        let contradictions = vec!["no path".to_owned()];
+        let judged = judge(Evidence { is_path: false, contradictions, ..evidence(links) });
+        assert_eq!(judged.differences, ["no path", "probes went a > leaf > c"]);
     }
 
     #[test]
