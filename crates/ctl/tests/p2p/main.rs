@@ -96,6 +96,9 @@ fn the_table_is_one_that_the_script_s_users_can_read() {
         let [_, _, mean, p50, p95, p99] = row[..] else { panic!("{row:?}") };
         assert!(p50 > 0.0 && p50 <= p95 && p95 <= p99 && mean <= p99, "{row:?}");
     }
+    // Whatever net opened them, the kernel knows what its connections carried.
+    let block = initiator.printed.split("PATHS (Strict v12 strict0").nth(1).unwrap();
+    assert!(block.contains("not steered") && block.contains("100.0%"), "{block}");
     for said in ["Connecting to target at 127.0.0.1:", "✓ TCP connection to", "✓ Connected to target\n"] {
         assert!(initiator.said.contains(said), "{said:?}: {}", initiator.said);
     }

@@ -55,9 +55,10 @@ impl Ledger {
         ledger
     }
 
-    /// This process's connections, for the other side.
+    /// This process's other connections, for the other side.
     pub(super) fn connections(&mut self) -> Vec<Ends> {
-        self.read().into_iter().map(|reading| reading.ends).collect()
+        let all = self.read().into_iter().map(|reading| reading.ends);
+        all.filter(|ends| !self.apart.contains(ends)).collect()
     }
 
     /// A stretch begins.

@@ -44,7 +44,7 @@ pub(super) struct P2pArgs {
     /// Which side this is
     #[arg(long)]
     mode: Mode,
-    /// The target's address: where the target listens and the initiator connects; with etcd the target alone needs it
+    /// The target's address: where the target listens and the initiator connects; without it the initiator asks etcd
     #[arg(long, value_name = "ADDR")]
     ip: Option<String>,
     /// The target's port
@@ -74,12 +74,12 @@ pub(super) struct P2pArgs {
     #[arg(long, value_name = "N", default_value_t = 0)]
     device: usize,
     /// Seconds to wait for the other side, and longest time of a single transfer
-    #[arg(long, value_name = "S", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "S", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..=31_536_000))]
     timeout: u64,
     /// Columns below their headings, instead of shifted as the script prints them
     #[arg(long)]
     aligned: bool,
-    /// Write the results as JSON as well
+    /// Write the initiator's results as JSON as well
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     /// etcd to find each other by: http://HOST:PORT, several separated by commas [default: NIXL_ETCD_ENDPOINTS]
@@ -170,7 +170,8 @@ fn among_targets(
     let _registration = register(directory, &initiator.agent, Role::Initiator, None, patience)?;
     let found = find(&mut namespace, args, Instant::now() + patience)?;
     for (name, entry) in found {
-        let Some(address) = entry.address() else { continue };
+        let address =
+            entry.address().with_context(|| format!("target {name} says nowhere where it listens"))?;
         let gone = || match namespace.agents() {
             Ok(agents) if agents.get(&name) != Some(&entry) => bail!("target {name} is no longer in etcd"),
             // Without etcd nothing is known, and the target may well be there.
@@ -211,8 +212,10 @@ fn find(
 
 /// The targets to run against, or what is missing.
 fn choose(agents: BTreeMap<String, Entry>, args: &P2pArgs) -> Result<BTreeMap<String, Entry>, String> {
-    let mut targets: BTreeMap<String, Entry> =
-        agents.into_iter().filter(|(_, entry)| entry.role == Role::Target).collect();
+    let mut targets: BTreeMap<String, Entry> = agents
+        .into_iter()
+        .filter(|(_, entry)| entry.role == Role::Target && entry.address().is_some())
+        .collect();
     let names = |targets: &BTreeMap<String, Entry>| targets.keys().cloned().collect::<Vec<_>>().join(", ");
     if !args.peer.is_empty() {
         let missing: Vec<&str> =
@@ -265,10 +268,14 @@ mod tests {
     }
 
     fn agents(names: &[&str]) -> BTreeMap<String, Entry> {
-        let entry = |role| Entry { role, ip: None, port: None, host: "h".into(), pid: 1, instance: 1 };
+        let entry = |role, ip: Option<&str>| {
+            let ip = ip.map(str::to_owned);
+            Entry { role, port: ip.as_ref().map(|_| 1), ip, host: "h".into(), pid: 1, instance: 1 }
+        };
         let mut agents: BTreeMap<String, Entry> =
-            names.iter().map(|name| ((*name).to_owned(), entry(Role::Target))).collect();
-        agents.insert("another-initiator".into(), entry(Role::Initiator));
+            names.iter().map(|name| ((*name).to_owned(), entry(Role::Target, Some("::1")))).collect();
+        agents.insert("another-initiator".into(), entry(Role::Initiator, None));
+        agents.insert("a-target-nowhere".into(), entry(Role::Target, None));
         agents
     }
 

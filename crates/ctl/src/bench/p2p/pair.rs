@@ -1,6 +1,6 @@
 //! Initiator and target, connected: both go through the same steps, each from its side.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use srv6_netdrive::{Abort, Driver, DriverOptions, NetSource};
@@ -27,6 +27,7 @@ pub(super) struct Pair<'a> {
     lane: Lane,
     ledger: Ledger,
     watchdog: Watchdog,
+    patience: Duration,
     net: String,
 }
 
@@ -66,7 +67,7 @@ impl<'a> Pair<'a> {
         let net = format!("{} {} {device}", driver.name(), driver.version());
         let lane = Lane::connect(&driver, options.device, initiator, terms.op, control)
             .context("connecting through the net")?;
-        Ok(Self { control, terms, lane, ledger, watchdog, net })
+        Ok(Self { control, terms, lane, ledger, watchdog, patience: options.patience, net })
     }
 
     /// The net's name, version and device.
@@ -132,14 +133,16 @@ impl<'a> Pair<'a> {
     ) -> anyhow::Result<Outcome> {
         let series = Series { size, count, thorough };
         let what = || format!("a transfer of {size} bytes");
-        let mut watched = Some(self.watchdog.watch(what()));
-        let outcome = self.lane.run(series, || {
-            // One after the other: the end of the last would end the next.
-            drop(watched.take());
-            watched = Some(self.watchdog.watch(what()));
+        let (mut watched, mut since) = (Some(self.watchdog.watch(what())), Instant::now());
+        self.lane.run(series, || {
+            // Each time would wake the watchdog, and be measured with small transfers.
+            if since.elapsed() > self.patience / 8 {
+                // One after the other: the end of the last would end the next.
+                drop(watched.take());
+                (watched, since) = (Some(self.watchdog.watch(what())), Instant::now());
+            }
             each();
-        })?;
-        Ok(outcome)
+        })
     }
 
     /// Both sides know what the receiving one found.

@@ -38,7 +38,7 @@ impl Settings {
         if let Some(gpu) = args.gpu_id {
             bail!("--gpu_id {gpu}: data is in host memory; there is no bench p2p over GPU memory");
         }
-        let directory = Directory::new(args, environment)?;
+        let mut directory = Directory::new(args, environment)?;
         let net = NetOptions {
             source: args.net.source()?,
             device: args.device,
@@ -48,6 +48,14 @@ impl Settings {
         let agent = meeting::agent(args.name.as_deref());
         let address = args.ip.as_deref().map(|ip| Address::new(ip, args.port));
         if args.mode == Mode::Initiator {
+            if args.ip.is_some() {
+                ensure!(
+                    args.etcd.is_none(),
+                    "--ip and --etcd: each says where the target is; wanted one of them"
+                );
+                // Who exports an etcd for other programs may still name the target.
+                directory = None;
+            }
             if directory.is_none() {
                 ensure!(
                     address.is_some(),
@@ -175,6 +183,13 @@ mod tests {
     }
 
     #[test]
+    fn an_initiator_that_is_told_the_address_asks_no_etcd() {
+        let environment = [("NIXL_ETCD_ENDPOINTS", "http://a:1")];
+        let settings = settings("--mode initiator --ip 10.0.0.2", environment).unwrap();
+        assert!(matches!(settings, Settings::Initiator { directory: None, address: Some(_), .. }));
+    }
+
+    #[test]
     fn what_makes_no_sense_is_said() {
         for (line, wanted) in [
             ("--mode initiator --ip a --cuda", "--cuda: data is in host memory"),
@@ -183,6 +198,7 @@ mod tests {
             ("--mode target", "--ip is missing: wanted this host's address"),
             ("--mode initiator --ip a --peer b", "wanted --etcd or NIXL_ETCD_ENDPOINTS"),
             ("--mode target --ip 0.0.0.0 --etcd a", "--ip 0.0.0.0: wanted an address that initiators reach"),
+            ("--mode initiator --ip a --etcd b", "each says where the target is"),
             ("--mode initiator --etcd https://a", "--etcd: etcd endpoint \"https://a\": TLS"),
             ("--mode initiator --ip a --buffer_sizes 1M", "buffer size \"1M\": wanted a number with B, KB"),
             ("--mode server", "invalid value 'server' for '--mode <MODE>'"),
