@@ -7,6 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::Context;
+use serde_json::json;
 use srv6_lab::keeper::{self, Directory, Request, Started, State, Stopped};
 use srv6_lab::{Fault, Lab, LinkState, Loss, Mbps, Options};
 
@@ -89,6 +90,21 @@ struct StatusArgs {
     /// Name of the lab whose nodes are shown [default: the only one]
     #[arg(long)]
     name: Option<String>,
+    /// Print a JSON array of labs; nodes are null where several labs are shown
+    #[arg(long)]
+    json: bool,
+}
+
+/// A node as `lab status` shows it.
+#[derive(Debug, serde::Serialize)]
+struct NodeStatus {
+    node: String,
+    thread: u32,
+    management: Option<String>,
+    up: usize,
+    lossy: usize,
+    silent: usize,
+    down: usize,
 }
 
 #[derive(Debug, clap::Args)]
@@ -271,6 +287,22 @@ fn show_status(directory: &Directory, status: StatusArgs) -> anyhow::Result<()> 
         Some(name) => vec![state(directory, name)?],
         None => directory.states()?,
     };
+    // With several labs there may be several user namespaces, and a process can enter only one.
+    let nodes = match states.as_slice() {
+        [state] => Some(nodes(state)?),
+        _ => None,
+    };
+    if status.json {
+        let labs: Vec<_> = states
+            .iter()
+            .map(|state| {
+                let request = state.request();
+                json!({ "lab": request.name(), "keeper": state.pid(), "topology": request.source(), "nodes": nodes })
+            })
+            .collect();
+        println!("{}", serde_json::to_string_pretty(&labs)?);
+        return Ok(());
+    }
     if states.is_empty() {
         println!("no lab is up");
         return Ok(());
@@ -281,33 +313,34 @@ fn show_status(directory: &Directory, status: StatusArgs) -> anyhow::Result<()> 
         labs.add_row([request.name(), &state.pid().to_string(), &nodes.to_string(), request.source()]);
     }
     println!("{labs}");
-    // With several labs there may be several user namespaces, and a process can enter only one.
-    if let [state] = states.as_slice() {
-        println!("\n{}", nodes(state)?);
+    let Some(nodes) = nodes else { return Ok(()) };
+    let mut shown = table::new(&["NODE", "THREAD", "MANAGEMENT", "LINKS UP", "LOSSY", "SILENT", "DOWN"]);
+    for node in nodes {
+        let management = node.management.unwrap_or_else(|| "-".to_owned());
+        let links = [node.up, node.lossy, node.silent, node.down].map(|count| count.to_string());
+        shown.add_row([node.node, node.thread.to_string(), management].into_iter().chain(links));
     }
+    println!("\n{shown}");
     Ok(())
 }
 
-/// A table of a lab's nodes.
-fn nodes(state: &State) -> anyhow::Result<comfy_table::Table> {
+/// A lab's nodes, and how many links of each are in which state.
+fn nodes(state: &State) -> anyhow::Result<Vec<NodeStatus>> {
     let lab = state.lab()?;
     let links = lab.links()?;
-    let mut nodes = table::new(&["NODE", "THREAD", "MANAGEMENT", "LINKS UP", "LOSSY", "SILENT", "DOWN"]);
-    for node in lab.nodes() {
-        let count = |wanted: LinkState| {
-            links.iter().filter(|l| l.from == node.name() && l.state == wanted).count().to_string()
-        };
-        nodes.add_row([
-            node.name().to_owned(),
-            node.thread_id().to_string(),
-            lab.management_address(node.name()).map_or("-".to_owned(), |a| a.to_string()),
-            count(LinkState::Up),
-            count(LinkState::Lossy),
-            count(LinkState::Silent),
-            count(LinkState::Down),
-        ]);
-    }
-    Ok(nodes)
+    let status = |node: &srv6_lab::Node| {
+        let count = |wanted| links.iter().filter(|l| l.from == node.name() && l.state == wanted).count();
+        NodeStatus {
+            node: node.name().to_owned(),
+            thread: node.thread_id(),
+            management: lab.management_address(node.name()).ok().map(|address| address.to_string()),
+            up: count(LinkState::Up),
+            lossy: count(LinkState::Lossy),
+            silent: count(LinkState::Silent),
+            down: count(LinkState::Down),
+        }
+    };
+    Ok(lab.nodes().iter().map(status).collect())
 }
 
 fn show_links(directory: &Directory, args: &LinksArgs) -> anyhow::Result<()> {

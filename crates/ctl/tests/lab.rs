@@ -102,6 +102,9 @@ fn a_lab_is_brought_up_used_broken_healed_and_taken_down() {
 
     let status = fine(&["status"]);
     assert!(status.contains("198.18.0.13") && status.contains("4x4.json"), "{status}");
+    let labs: serde_json::Value = serde_json::from_str(&fine(&["status", "--json"])).unwrap();
+    let nodes = labs[0]["nodes"].as_array().unwrap();
+    assert!(nodes.iter().any(|node| node["node"] == "host00" && node["down"] == 0), "{labs:#}");
     assert_eq!(fine(&["down"]), "lab lab is down\n");
     assert_eq!(fine(&["down"]), "lab lab was not up\n");
     assert_eq!(std::fs::read_dir(&lab.0).unwrap().count(), 0, "no file is left");
