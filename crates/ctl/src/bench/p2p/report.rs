@@ -1,6 +1,8 @@
 //! What stands below the script's table, and the JSON document.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
+use std::net::IpAddr;
 
 use serde_json::{Value, json};
 
@@ -26,36 +28,99 @@ pub(super) fn block(out: &mut impl Write, run: &Run) -> io::Result<()> {
         Ok(connections) => connections,
     };
     let total: u64 = connections.iter().map(|one| one.bytes).sum();
-    let mut rows = table::new(&["from", "to", "path", "bytes", "share", "Gbit/s", "RTT (us)", "retransmits"]);
-    let (data, rest) = split(connections, total);
-    for one in data {
+    let mut rows = table::new(&[
+        "from",
+        "to",
+        "path",
+        "connections",
+        "bytes",
+        "share",
+        "Gbit/s",
+        "RTT (us)",
+        "retransmits",
+    ]);
+    let mut row = |from: &str, to: &str, path: &str, sum: &Sum| {
         rows.add_row([
-            one.from.to_string(),
-            one.to.to_string(),
-            one.path.clone().unwrap_or_else(|| "not steered".to_owned()),
+            from,
+            to,
+            path,
+            &sum.connections.to_string(),
+            &sum.bytes.to_string(),
+            &percent(sum.bytes, total),
+            &format!("{:.2}", gbit_s(sum.bytes, run.seconds)),
+            &sum.rtt_us().to_string(),
+            &sum.retransmits.to_string(),
+        ]);
+    };
+    let (data, rest) = split(connections, total);
+    for (key, sum) in &by_path(&data) {
+        row(&key.from.to_string(), &key.to.to_string(), key.path.unwrap_or("not steered"), sum);
+    }
+    row("all", "", "", &data.iter().copied().collect());
+    writeln!(out, "{rows}\n")?;
+    let mut rows = table::new(&["connection", "bytes", "share", "RTT (us)", "retransmits"]);
+    for one in &data {
+        rows.add_row([
+            format!("{} > {}", one.from, one.to),
             one.bytes.to_string(),
-            format!("{:.1}%", share(one.bytes, total) * 100.0),
-            format!("{:.2}", gbit_s(one.bytes, run.seconds)),
+            percent(one.bytes, total),
             one.rtt_us.to_string(),
             one.retransmits.to_string(),
         ]);
     }
-    rows.add_row([
-        "all".to_owned(),
-        String::new(),
-        String::new(),
-        total.to_string(),
-        "100.0%".to_owned(),
-        format!("{:.2}", gbit_s(total, run.seconds)),
-        String::new(),
-        connections.iter().map(|one| one.retransmits).sum::<u64>().to_string(),
-    ]);
     writeln!(out, "{rows}")?;
     if !rest.is_empty() {
         let bytes: u64 = rest.iter().map(|one| one.bytes).sum();
         writeln!(out, "{} more connections without data of the transfers: {bytes} bytes", rest.len())?;
     }
     out.flush()
+}
+
+/// A path between two addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct PathKey<'a> {
+    from: IpAddr,
+    to: IpAddr,
+    path: Option<&'a str>,
+}
+
+/// What several connections carried.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Sum {
+    connections: u64,
+    bytes: u64,
+    retransmits: u64,
+    /// Round-trip times, weighted by bytes: what a byte saw.
+    rtt_bytes: u128,
+    rtt_us: u64,
+}
+
+impl Sum {
+    fn rtt_us(&self) -> u64 {
+        let mean = self.rtt_bytes.checked_div(self.bytes.into());
+        mean.map_or(self.rtt_us, |mean| u64::try_from(mean).unwrap_or(u64::MAX))
+    }
+}
+
+impl<'a> FromIterator<&'a Carried> for Sum {
+    fn from_iter<I: IntoIterator<Item = &'a Carried>>(all: I) -> Self {
+        all.into_iter().fold(Self::default(), |sum, one| Self {
+            connections: sum.connections + 1,
+            bytes: sum.bytes + one.bytes,
+            retransmits: sum.retransmits + one.retransmits,
+            rtt_bytes: sum.rtt_bytes + u128::from(one.rtt_us) * u128::from(one.bytes),
+            rtt_us: one.rtt_us,
+        })
+    }
+}
+
+fn by_path<'a>(connections: &[&'a Carried]) -> BTreeMap<PathKey<'a>, Sum> {
+    let mut paths: BTreeMap<PathKey<'a>, Vec<&Carried>> = BTreeMap::new();
+    for &one in connections {
+        let key = PathKey { from: one.from.ip(), to: one.to.ip(), path: one.path.as_deref() };
+        paths.entry(key).or_default().push(one);
+    }
+    paths.into_iter().map(|(key, all)| (key, all.into_iter().collect())).collect()
 }
 
 /// Everything as one object.
@@ -68,14 +133,20 @@ pub(super) fn document(terms: &Terms, runs: &[Run], error: Option<&str>) -> Valu
         .iter()
         .map(|run| {
             let total = run.carried.iter().flatten().map(|one| one.bytes).sum();
+            let known = run.carried.as_ref().ok();
             let connections: Option<Vec<Value>> =
-                run.carried.as_ref().ok().map(|all| all.iter().map(|one| connection(one, total)).collect());
+                known.map(|all| all.iter().map(|one| connection(one, total)).collect());
+            let paths: Option<Vec<Value>> = known.map(|all| {
+                let all: Vec<&Carried> = all.iter().collect();
+                by_path(&all).iter().map(|(key, sum)| path(key, sum, total, run.seconds)).collect()
+            });
             json!({
                 "target": run.target,
                 "name": run.name,
                 "net": run.net,
                 "results": run.rows,
                 "verification_failed": run.failed,
+                "paths": paths,
                 "connections": connections,
                 "connections_error": run.carried.as_ref().err(),
             })
@@ -89,6 +160,20 @@ pub(super) fn document(terms: &Terms, runs: &[Run], error: Option<&str>) -> Valu
         "warmup": terms.warmup,
         "runs": runs,
         "error": error,
+    })
+}
+
+fn path(key: &PathKey<'_>, sum: &Sum, total: u64, seconds: f64) -> Value {
+    json!({
+        "from": key.from,
+        "to": key.to,
+        "path": key.path,
+        "connections": sum.connections,
+        "bytes": sum.bytes,
+        "share": share(sum.bytes, total),
+        "gbit_s": gbit_s(sum.bytes, seconds),
+        "rtt_us": sum.rtt_us(),
+        "retransmits": sum.retransmits,
     })
 }
 
@@ -107,6 +192,10 @@ fn connection(one: &Carried, total: u64) -> Value {
 /// Those that carried data, and those that only carried what the net says to itself: less than a thousandth.
 fn split(connections: &[Carried], total: u64) -> (Vec<&Carried>, Vec<&Carried>) {
     connections.iter().partition(|one| one.bytes.saturating_mul(1000) > total)
+}
+
+fn percent(bytes: u64, total: u64) -> String {
+    format!("{:.1}%", share(bytes, total) * 100.0)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a share, printed with one decimal")]
@@ -157,23 +246,32 @@ mod tests {
     }
 
     #[test]
-    fn each_connection_has_a_row_and_nothing_looks_like_a_row_of_the_script() {
+    fn each_path_and_connection_has_a_row_and_nothing_looks_like_a_row_of_the_script() {
+        let path = Some("fc00:0:1001:fe06::");
         let connections = vec![
-            carried(1, Some("fc00:0:1001:fe06::"), 75_000_000),
-            carried(2, None, 25_000_000),
-            carried(3, None, 99),
+            carried(1, path, 45_000_000),
+            Carried { rtt_us: 550, ..carried(2, path, 30_000_000) },
+            carried(3, None, 25_000_000),
+            carried(4, None, 99),
         ];
         let text = text(&run(Ok(connections)));
-        let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
-        let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines[1], "PATHS (SRv6 v12 eth1; timed transfers, counted where the data is sent)");
-        assert_eq!(words(lines[3]), ["1.0", "MB", "8.39"]);
-        let first =
-            ["10.0.0.2:1", "10.0.0.1:9", "fc00:0:1001:fe06::", "75000000", "75.0%", "1.20", "250", "3"];
-        assert_eq!(words(lines[6]), first);
-        assert!(lines[7].contains("not steered") && lines[7].contains("25.0%"), "{text}");
-        assert_eq!(words(lines[8]), ["all", "100000099", "100.0%", "1.60", "9"]);
-        assert_eq!(lines[9], "1 more connections without data of the transfers: 99 bytes");
+        let words = |line: usize| {
+            text.lines().nth(line).unwrap().split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert!(
+            text.starts_with("\nPATHS (SRv6 v12 eth1; timed transfers, counted where the data is sent)\n")
+        );
+        assert_eq!(words(3), ["1.0", "MB", "8.39"]);
+        assert_eq!(
+            words(6),
+            ["10.0.0.2", "10.0.0.1", "not", "steered", "1", "25000000", "25.0%", "0.40", "250", "3"]
+        );
+        let steered =
+            ["10.0.0.2", "10.0.0.1", "fc00:0:1001:fe06::", "2", "75000000", "75.0%", "1.20", "370", "6"];
+        assert_eq!(words(7), steered);
+        assert_eq!(words(8), ["all", "3", "100000000", "100.0%", "1.60", "340", "9"]);
+        assert_eq!(words(11), ["10.0.0.2:1", ">", "10.0.0.1:9", "45000000", "45.0%", "250", "3"]);
+        assert!(text.ends_with("\n1 more connections without data of the transfers: 99 bytes\n"), "{text}");
         assert!(!text.contains('|') && !text.contains(" GB/s"), "{text}");
     }
 
@@ -191,6 +289,7 @@ mod tests {
         assert_eq!(document["op"], "WRITE");
         assert_eq!(document["runs"][0]["results"][0]["size"], 1 << 20);
         assert_eq!(document["runs"][0]["connections"][0]["share"], 1.0);
+        assert_eq!(document["runs"][0]["paths"][0]["connections"], 1);
         assert_eq!(document["runs"][1]["connections"], Value::Null);
         assert_eq!(document["runs"][1]["connections_error"], "why");
         assert_eq!(document["error"], "bad");
