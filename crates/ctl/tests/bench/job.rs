@@ -1,8 +1,8 @@
 //! Jobs of several processes on this host, as a launcher would start them.
 
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 
 /// A job of several ranks.
 pub(crate) struct Job {
@@ -23,7 +23,9 @@ impl Job {
     }
 
     pub(crate) fn of(test: &'static str, world: usize, plugin: PathBuf, arguments: &[&str]) -> Self {
-        let port = TcpListener::bind("[::]:0").unwrap().local_addr().unwrap().port();
+        // Below those that the kernel picks: it could pick one again, for a net's listener, before rank 0 listens.
+        static NEXT: AtomicU16 = AtomicU16::new(20_000);
+        let port = NEXT.fetch_add(1, Ordering::Relaxed);
         let arguments = arguments.iter().map(|&text| text.to_owned()).collect();
         Self { test, world, port, plugin, flag: "--plugin", arguments, environment: Vec::new() }
     }

@@ -1,7 +1,7 @@
 //! The hub: rank 0's process listens, gathers and tells everybody when a rank is gone.
 
 use std::io::{self, Read};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -154,6 +154,11 @@ impl Shared {
         };
         if let Some(refusal) = refusal {
             Frame::Refused(refusal).write(stream)?;
+            drop(state);
+            // A connection that is closed with something unread, a beat perhaps, is reset, and the reason could be
+            // lost: so the other side closes first.
+            stream.shutdown(Shutdown::Write)?;
+            io::copy(stream, &mut io::sink())?;
             return Err(io::ErrorKind::InvalidData.into());
         }
         let member = Member { stream: stream.try_clone()?, name: name.clone() };

@@ -1,11 +1,16 @@
+use std::sync::atomic::{AtomicU16, Ordering};
+
 use super::*;
 
 fn place(rank: usize, world: usize, port: u16) -> Place {
     Place { rank, world, local_rank: None, master: "localhost".into(), port }
 }
 
+/// A port of the test's own. None that the kernel picks: it could pick it again, for another test, before rank 0
+/// listens.
 fn free_port() -> u16 {
-    TcpListener::bind("[::]:0").unwrap().local_addr().unwrap().port()
+    static NEXT: AtomicU16 = AtomicU16::new(20_000);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 /// Runs `body` as each rank, on a thread of its own.
