@@ -24,6 +24,10 @@ pub(super) fn run(test: Test, args: &CollectiveArgs) -> anyhow::Result<()> {
     if let Some(place) = args.lab.wanted() {
         return lab::run(&place, &environment);
     }
+    ensure!(
+        test != Test::AllToAll || !flags.shared_comms,
+        "--shared-comms: alltoall has a connection of its own for each channel and peer"
+    );
     let options = JobOptions {
         source: args.net.source()?,
         device: flags.device,
@@ -37,6 +41,10 @@ pub(super) fn run(test: Test, args: &CollectiveArgs) -> anyhow::Result<()> {
     };
     job::run(&environment, &options, |mut job| {
         let start_time = now();
+        if environment.get("NCCL_TESTS_DEVICE").is_some() {
+            job.notes
+                .push("NCCL_TESTS_DEVICE names a GPU and is not used; --device names the net's".to_owned());
+        }
         let first = job.place.rank == 0;
         let file = match flags.output_file.as_deref().filter(|_| first) {
             Some(path) => Some(json::create(path)?),

@@ -14,12 +14,14 @@ use super::sizes::{Sizes, parse_size};
 use super::tables::{Operations, Root, Types};
 use foreign::Foreign;
 
+const LAUNCHING: &str = "\
+Start one process per rank: with torchrun-style variables (RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT), mpirun or srun; \
+or give --lab. Rank 0 prints. What the plugin logs goes to standard error as NCCL_DEBUG says. docs/BENCHMARKING.md says \
+how to read the numbers.";
+
 /// What every collective takes
-///
-/// Start one process per rank: with torchrun-style variables (RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT), mpirun or
-/// srun; or give --lab. Rank 0 prints. What the plugin logs goes to standard error as NCCL_DEBUG says.
 #[derive(Debug, clap::Args)]
-#[command(infer_long_args = true)]
+#[command(infer_long_args = true, after_help = LAUNCHING)]
 pub(super) struct CollectiveArgs {
     #[command(flatten)]
     pub(super) net: NetArgs,
