@@ -110,6 +110,19 @@ impl Series {
         Ok(outcome)
     }
 
+    /// Sends one small packet that may pass `limit` routers, and doesn't wait. IPv6 only.
+    ///
+    /// # Errors
+    /// It can't be sent.
+    pub(crate) fn send_limited(&mut self, limit: u32) -> io::Result<()> {
+        self.socket.set_unicast_hops_v6(limit)?;
+        let sent = self.socket.send(&self.packet(SMALL));
+        self.next = self.next.wrapping_add(1);
+        // The kernel's default again (ip-sysctl, hop_limit).
+        self.socket.set_unicast_hops_v6(64)?;
+        sent.map(|_| ())
+    }
+
     /// Reads answers; waits for the first one no longer than `patience`.
     fn collect(
         &self,

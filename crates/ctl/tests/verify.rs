@@ -165,6 +165,29 @@ fn a_dead_spine_and_a_lossy_one_are_told_apart() {
     assert!(differences[0].contains("1436 bytes"), "{differences:?}");
 }
 
+/// Without a look at the links, from the sender alone.
+#[test]
+fn switches_confirm_a_path_to_its_sender() {
+    let lab = Lab::up("alone");
+    lab.route("fc00:0:1200:1001:1201:fe06::");
+    let own = env!("CARGO_BIN_EXE_srv6ctl");
+    let file = fabric();
+    let words = ["exec", "host00", "--", own, "verify", "--topology", &file];
+    let text = lab.srv6ctl(&words);
+    let wanted =
+        "host00 > leaf00 > spine01 > leaf01 > host01  32 of 32 probes answered, each switch confirms, ";
+    assert!(text.starts_with("PROVEN ") && text.contains(wanted), "{text}");
+    lab.srv6ctl(&["fail", "spine01"]);
+    let output = lab.command(&words).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(
+        text.starts_with("NOT PROVEN ")
+            && text.contains("\n            - the last switch that answers is leaf00\n"),
+        "{text}"
+    );
+}
+
 #[test]
 fn a_shadowing_route_is_told() {
     let lab = Lab::up("shadow");

@@ -5,6 +5,7 @@
 //! on every link.
 
 mod capture;
+mod trace;
 mod verdict;
 
 use std::net::IpAddr;
@@ -21,7 +22,7 @@ use srv6_lab::{Lab, Node};
 use srv6_routes::{Dataplane, LinuxRoutes, Route, Target};
 
 use self::capture::Capture;
-use self::verdict::{Evidence, Judged, Verdict, judge};
+use self::verdict::{Evidence, Judged, Trace, Verdict, judge};
 use crate::config::Environment;
 use crate::decode::decode;
 use crate::doctor::headroom;
@@ -33,8 +34,9 @@ use crate::progress;
 /// Proves that steered flows take the paths of their routes, or says what differs
 ///
 /// Sends echo requests over each route. In a lab (--lab) every link is watched, and a flow is PROVEN when each probe was
-/// seen on each link of its path and on no other. Elsewhere links can't be watched, and the best there is is CONSISTENT:
-/// nothing speaks against it. The exit status is 1 if a flow is NOT PROVEN.
+/// seen on each link of its path and on no other. Elsewhere links can't be watched; there a flow is PROVEN when each switch
+/// on its way, asked by probes that end at it, has quoted the carrier as it should be there. Where switches are silent the
+/// best there is is CONSISTENT: nothing speaks against it. The exit status is 1 if a flow is NOT PROVEN.
 #[derive(Debug, clap::Args)]
 pub(crate) struct VerifyArgs {
     /// Destinations, or flows as SOURCE,DESTINATION [default: every route of ours]
@@ -135,6 +137,7 @@ fn here(args: &VerifyArgs, environment: &Environment) -> anyhow::Result<Vec<Judg
             subject.evidence.small =
                 Some(series.send(args.count, SMALL, PATIENCE).context("sending probes")?);
             subject.evidence.full = full(series, subject.size)?;
+            subject.evidence.trace = traced(series, &subject.evidence, &route);
         }
         judged.push(judge(subject.evidence));
         bar.inc(1);
@@ -194,6 +197,21 @@ fn watched(
     subject.evidence.small = Some(small);
     subject.evidence.full = full(&mut series, subject.size)?;
     Ok(subject.evidence)
+}
+
+/// What the switches say; `None` where they can't be asked.
+fn traced(series: &mut Series, evidence: &Evidence, route: &Route) -> Option<Trace> {
+    let Target::Encap { segments, .. } = &route.target else { return None };
+    let switches = evidence.hops.len().checked_sub(2).filter(|_| evidence.is_path)?;
+    let expected =
+        trace::expected(segments, switches).filter(|_| route.key.destination.address().is_ipv6())?;
+    match trace::trace(series, expected.len()) {
+        Ok(told) => Some(Trace { told, expected }),
+        Err(error) => {
+            log::warn!("switches can't be asked: {error} (needs CAP_NET_RAW)");
+            None
+        }
+    }
 }
 
 fn full(series: &mut Series, size: Option<usize>) -> anyhow::Result<Option<(usize, crate::echo::Outcome)>> {

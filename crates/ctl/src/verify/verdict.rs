@@ -1,12 +1,13 @@
 //! What the evidence says about a flow. Pure.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use serde::Serialize;
 
 use super::capture::LinkCount;
+use super::trace::{Told, agreed};
 use crate::echo::Outcome;
 
 /// Everything that was gathered about one flow.
@@ -30,15 +31,26 @@ pub(crate) struct Evidence {
     pub(crate) full: Option<(usize, Outcome)>,
     /// Where in the lab the small probes were seen.
     pub(crate) links: Option<Vec<LinkCount>>,
+    /// What the switches said, outside a lab.
+    pub(crate) trace: Option<Trace>,
+}
+
+/// What switches on the way said, and what they should have.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Trace {
+    pub(crate) told: Vec<Told>,
+    /// By each switch but the last, in travel order.
+    pub(crate) expected: Vec<Ipv6Addr>,
 }
 
 /// How sure it is that packets of the flow take the path of its route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Verdict {
-    /// Every probe was seen on every link of the path and on no other.
+    /// Every probe was seen on every link of the path and on no other; or, outside a lab, every switch on the way has told
+    /// that it shifted its uSID, and every probe was answered.
     Proven,
-    /// Nothing speaks against it, but the links could not be looked at: outside a lab.
+    /// Nothing speaks against it, but neither links nor switches could be asked.
     Consistent,
     /// Something speaks against it.
     NotProven,
@@ -61,6 +73,8 @@ pub(crate) struct Judged {
     pub(crate) largest: Option<usize>,
     /// `null` outside a lab.
     pub(crate) links: Option<Vec<LinkCount>>,
+    /// `null` in a lab, and where switches can't be asked.
+    pub(crate) trace: Option<Vec<Told>>,
     pub(crate) differences: Vec<String>,
 }
 
@@ -83,10 +97,22 @@ pub(crate) fn judge(evidence: Evidence) -> Judged {
     {
         differences.extend(too_large(*size, full));
     }
-    let verdict = match (differences.is_empty(), &evidence.links) {
+    let mut confirmed = false;
+    if let Some(Trace { told, expected }) = &evidence.trace {
+        match agreed(told, expected, &evidence.hops) {
+            Err(difference) => differences.push(difference),
+            Ok(count) => {
+                confirmed = count == expected.len();
+                let silent = evidence.small.as_ref().is_some_and(|small| small.answered == 0);
+                let last = evidence.hops.get(count).filter(|_| silent && count > 0);
+                differences.extend(last.map(|name| format!("the last switch that answers is {name}")));
+            }
+        }
+    }
+    let verdict = match (differences.is_empty(), evidence.links.is_some() || confirmed) {
         (false, _) => Verdict::NotProven,
-        (true, Some(_)) => Verdict::Proven,
-        (true, None) => Verdict::Consistent,
+        (true, true) => Verdict::Proven,
+        (true, false) => Verdict::Consistent,
     };
     let small = evidence.small.unwrap_or_default();
     Judged {
@@ -101,6 +127,7 @@ pub(crate) fn judge(evidence: Evidence) -> Judged {
         best_rtt_us: small.best.map(microseconds),
         largest: evidence.full.filter(|(_, full)| full.answered > 0).map(|(size, _)| size),
         links: evidence.links,
+        trace: evidence.trace.map(|trace| trace.told),
         differences,
     }
 }
@@ -190,7 +217,9 @@ impl fmt::Display for Judged {
         } else if !self.segments.is_empty() {
             write!(f, "  {}", self.segments.join(","))?;
         }
-        if self.verdict == Verdict::Proven {
+        if self.verdict == Verdict::Proven && self.links.is_none() {
+            write!(f, "  {} of {} probes answered, each switch confirms", self.answered, self.sent)?;
+        } else if self.verdict == Verdict::Proven {
             write!(f, "  {} of {} probes on each link and on no other", self.sent, self.sent)?;
         } else if self.sent > 0 {
             write!(f, "  {} of {} probes answered", self.answered, self.sent)?;
@@ -232,6 +261,7 @@ mod tests {
             small: Some(outcome(4, 4)),
             full: Some((1436, outcome(2, 2))),
             links: Some(links),
+            trace: None,
         }
     }
 
@@ -286,6 +316,21 @@ mod tests {
     }
 
     #[test]
+    fn switches_that_confirm_are_proof_too() {
+        let left: Ipv6Addr = "fc00:0:2::".parse().unwrap();
+        let told = vec![Told { passed: 1, carrier: left }];
+        let trace = |told| Some(Trace { told, expected: vec![left] });
+        let plain = Evidence { links: None, host: None, ..evidence(Vec::new()) };
+        let judged = judge(Evidence { trace: trace(told.clone()), ..plain.clone() });
+        assert_eq!(judged.verdict, Verdict::Proven);
+        assert!(judged.to_string().contains("4 of 4 probes answered, each switch confirms"), "{judged}");
+        let silent = judge(Evidence { trace: trace(Vec::new()), ..plain.clone() });
+        assert_eq!(silent.verdict, Verdict::Consistent);
+        let dead = judge(Evidence { trace: trace(told), small: Some(outcome(4, 0)), ..plain });
+        assert_eq!(dead.differences[1], "the last switch that answers is leaf");
+    }
+
+    #[test]
     fn full_packets_that_are_lost_are_told_where_small_ones_pass() {
         let links = vec![link("a", "leaf", 4, 4), link("leaf", "b", 4, 4)];
         let stalled = Evidence { full: Some((1436, outcome(2, 0))), ..evidence(links) };
@@ -312,6 +357,7 @@ mod tests {
                 "best_rtt_us",
                 "largest",
                 "links",
+                "trace",
                 "differences"
             ]
         );
