@@ -18,14 +18,14 @@ fn bench(test: &str, arguments: &[&str]) -> std::process::Output {
 #[test]
 fn one_command_raises_a_lab_runs_all_ranks_in_it_and_takes_it_down() {
     // More ranks than the three hosts have places: two share one. A launcher's variables don't matter.
-    let arguments = ["--ranks", "4", "-b", "64K", "-e", "64K", "-n", "2", "--lab-rate", "400"];
+    let arguments = ["--ranks", "4", "-b", "1M", "-e", "1M", "-n", "2", "--lab-rate", "400"];
     let output = bench("reduce-scatter", &arguments);
     let printed = text(&output.stdout);
     assert!(output.status.success(), "{printed}{}", text(&output.stderr));
     let rows = rows(&printed);
     assert_eq!((rows.len(), &*rows[0][8], &*rows[0][12]), (1, "0", "0"), "{printed}");
     assert_eq!(printed.matches("[host memory] SRv6 v12 ").count(), 4, "{printed}");
-    // At 400 Mbit/s nothing can be faster than 0.05 GB/s per link.
+    // 400 Mbit/s are 0.05 GB/s, and a little more while the shapers' buckets are full.
     assert!(rows[0][7].parse::<f64>().unwrap() < 0.11, "{printed}");
 }
 
