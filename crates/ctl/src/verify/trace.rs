@@ -18,6 +18,10 @@ use crate::echo::{NONCE, Series};
 /// Longest wait for one switch's answer.
 const PATIENCE: Duration = Duration::from_millis(300);
 
+/// Probes per switch. Routers limit their errors, Linux to one a second and receiver after the first few
+/// (`net.ipv6.icmp.ratelimit`): with several flows the last ones have to ask until a second is over.
+const ATTEMPTS: u32 = 4;
+
 /// ICMPv6 type "time exceeded".
 const TIME_EXCEEDED: u8 = 3;
 
@@ -30,7 +34,7 @@ pub(crate) struct Told {
     pub(crate) carrier: Ipv6Addr,
 }
 
-/// Probes with hop limits from 1 to `switches`; a switch that is silent is left out.
+/// Probes with hop limits from 1 to `switches`, up to the first switch that is silent: what is behind it proves nothing.
 ///
 /// # Errors
 /// No raw socket (CAP_NET_RAW), or nothing can be sent.
@@ -39,26 +43,41 @@ pub(crate) fn trace(series: &mut Series, switches: usize) -> io::Result<Vec<Told
     let mut told = Vec::new();
     for passed in 1..=switches {
         let limit = u32::try_from(passed).map_err(io::Error::other)?;
-        series.send_limited(limit)?;
-        let deadline = Instant::now() + PATIENCE;
-        while let Some(left) = deadline.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
-        {
-            listener.set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
-            let mut buffer = [0; 2048];
-            match (&listener).read(&mut buffer) {
-                Ok(length) => {
-                    if let Some(carrier) = buffer.get(..length).and_then(|m| quoted(m, series.nonce())) {
-                        told.push(Told { passed, carrier });
-                        break;
-                    }
-                }
-                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
-                }
-                Err(error) => return Err(error),
+        let mut carrier = None;
+        for _ in 0..ATTEMPTS {
+            series.send_limited(limit)?;
+            carrier = answer(&listener, series.nonce())?;
+            if carrier.is_some() {
+                break;
             }
         }
+        let Some(carrier) = carrier else { break };
+        told.push(Told { passed, carrier });
     }
     Ok(told)
+}
+
+/// The carrier that a switch quotes; `None` if none does in time.
+fn answer(listener: &Socket, nonce: [u8; NONCE]) -> io::Result<Option<Ipv6Addr>> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(None);
+        }
+        listener.set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
+        let mut buffer = [0; 2048];
+        let mut reader = listener;
+        match reader.read(&mut buffer) {
+            Ok(length) => {
+                if let Some(carrier) = buffer.get(..length).and_then(|message| quoted(message, nonce)) {
+                    return Ok(Some(carrier));
+                }
+            }
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {}
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// The outer destination of a quoted packet that ends in these bytes.
