@@ -38,7 +38,8 @@ fn transfers_between_lab_hosts_are_steered_and_the_path_is_shown() {
     target.end().assert_right();
     let block = initiator.printed.split("PATHS (SRv6 ").nth(1).unwrap();
     let rows: Vec<&str> = block.lines().filter(|line| line.contains(carrier)).collect();
-    assert!(!rows.is_empty(), "{carrier} is not in {block}");
+    assert_eq!(rows.len(), 1, "{carrier} in {block}");
+    assert!(rows[0].contains("host01 > leaf01 > spine"), "{block}");
     assert!(!block.contains("not steered"), "{block}");
 
     // The link counters agree: one spine carried it.

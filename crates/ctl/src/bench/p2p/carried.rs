@@ -6,26 +6,38 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
-use srv6_fabric::Flow;
+use srv6_fabric::{Flow, Topology};
 use srv6_routes::{Dataplane, LinuxRoutes, Route, Target};
 
 use super::sockets::{self, Reading};
 use super::wire::Ends;
+use crate::decode::decode;
+use crate::path_source::PathSettings;
 
 /// What one connection carried in the timed transfers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Carried {
     pub(super) from: SocketAddr,
     pub(super) to: SocketAddr,
-    /// Carriers in travel order, as `ip route` shows them; `None` if no route of ours takes these packets.
-    pub(super) path: Option<String>,
+    /// `None` if no route of ours takes these packets.
+    pub(super) path: Option<Taken>,
     pub(super) bytes: u64,
     pub(super) retransmits: u64,
     pub(super) rtt_us: u64,
+}
+
+/// A path that packets take.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(super) struct Taken {
+    /// Carriers in travel order, as `ip route` shows them.
+    pub(super) segments: String,
+    /// The hosts and switches on the way, where a topology tells their names.
+    pub(super) hops: Option<Vec<String>>,
 }
 
 /// Adds up what the connections carried in several stretches of time.
@@ -87,15 +99,15 @@ impl Ledger {
         }
     }
 
-    /// Everything so far, with the path that each connection's packets take now.
+    /// Everything so far, with the path that each connection's packets take now; `names` say whom to ask for names.
     ///
     /// # Errors
     /// Why the kernel's numbers can't be had.
-    pub(super) fn close(&self) -> Result<Vec<Carried>, String> {
+    pub(super) fn close(&self, names: Option<&PathSettings>) -> Result<Vec<Carried>, String> {
         if let Some(trouble) = &self.trouble {
             return Err(trouble.clone());
         }
-        let mut paths = Paths::read().map_err(|error| format!("{error:#}"))?;
+        let mut paths = Paths::read(names).map_err(|error| format!("{error:#}"))?;
         Ok(self
             .counts
             .iter()
@@ -119,28 +131,42 @@ impl Ledger {
 }
 
 /// The SRv6 routes of ours in this network namespace.
-struct Paths {
+struct Paths<'a> {
     kernel: LinuxRoutes,
     routes: Vec<Route>,
+    fabric: Option<(Arc<Topology>, &'a PathSettings)>,
 }
 
-impl Paths {
-    fn read() -> anyhow::Result<Self> {
+impl<'a> Paths<'a> {
+    fn read(names: Option<&'a PathSettings>) -> anyhow::Result<Self> {
         let mut kernel = LinuxRoutes::new()?;
         let mut routes = kernel.owned().context("reading routes")?;
         // As the kernel matches them.
         routes.sort_by_key(|route| std::cmp::Reverse(route.key.destination.length()));
-        Ok(Self { kernel, routes })
+        // Nothing to name, nobody to ask.
+        let names = names.filter(|_| !routes.is_empty());
+        let fabric = names.and_then(|settings| match settings.topology() {
+            Ok(topology) => Some((topology, settings)),
+            // Paths are worth seeing without names.
+            Err(error) => {
+                log::warn!("paths go without names: {error}");
+                None
+            }
+        });
+        Ok(Self { kernel, routes, fabric })
     }
 
-    /// The segments of the route that the kernel says packets of this flow take.
-    fn of(&mut self, flow: Flow) -> Option<String> {
+    /// The path of the route that the kernel says packets of this flow take.
+    fn of(&mut self, flow: Flow) -> Option<Taken> {
+        let (kernel, fabric) = (&mut self.kernel, &self.fabric);
         self.routes.iter().find_map(|route| match &route.target {
             Target::Encap { segments, .. }
-                if route.key.destination.contains(flow.dst)
-                    && self.kernel.takes(flow, &route.key).is_ok() =>
+                if route.key.destination.contains(flow.dst) && kernel.takes(flow, &route.key).is_ok() =>
             {
-                Some(segments.to_string())
+                let hops = fabric
+                    .as_ref()
+                    .map(|(topology, settings)| decode(topology, settings, flow, segments).hops);
+                Some(Taken { segments: segments.to_string(), hops })
             }
             _ => None,
         })
@@ -208,7 +234,7 @@ mod tests {
         acknowledged(ends, 61_000);
         ledger.end(&theirs);
 
-        let carried = ledger.close().unwrap();
+        let carried = ledger.close(None).unwrap();
         assert_eq!(carried.len(), 1, "{carried:?}");
         assert_eq!((carried[0].from, carried[0].to), (ends.local, ends.remote));
         assert_eq!(carried[0].bytes, 57_000);
@@ -226,6 +252,6 @@ mod tests {
         let ends = Ends { local: client.local_addr().unwrap(), remote: client.peer_addr().unwrap() };
         acknowledged(ends, 1000);
         ledger.end(&mirrored(&[ends]));
-        assert_eq!(ledger.close().unwrap(), []);
+        assert_eq!(ledger.close(None).unwrap(), []);
     }
 }

@@ -10,6 +10,7 @@ use super::control::Control;
 use super::transfers::{Lane, Outcome, Series};
 use super::wire::{Frame, Terms};
 use crate::bench::watchdog::Watchdog;
+use crate::path_source::PathSettings;
 
 /// What both sides need to connect.
 #[derive(Debug)]
@@ -18,6 +19,8 @@ pub(super) struct NetOptions {
     pub(super) device: usize,
     /// How long a connect, a step of the other side, or a single transfer may take.
     pub(super) patience: Duration,
+    /// Who knows the names of the hops on a path; `None` if nobody is named.
+    pub(super) names: Option<PathSettings>,
 }
 
 /// This process and the other, connected through the net.
@@ -27,7 +30,7 @@ pub(super) struct Pair<'a> {
     lane: Lane,
     ledger: Ledger,
     watchdog: Watchdog,
-    patience: Duration,
+    options: &'a NetOptions,
     net: String,
 }
 
@@ -47,7 +50,7 @@ impl<'a> Pair<'a> {
     /// # Errors
     /// If the net can't be loaded or refuses, or the other side is gone.
     pub(super) fn connect(
-        options: &NetOptions,
+        options: &'a NetOptions,
         terms: &'a Terms,
         control: &'a Control,
         abort: &Abort,
@@ -67,7 +70,7 @@ impl<'a> Pair<'a> {
         let net = format!("{} {} {device}", driver.name(), driver.version());
         let lane = Lane::connect(&driver, options.device, initiator, terms.op, control)
             .context("connecting through the net")?;
-        Ok(Self { control, terms, lane, ledger, watchdog, patience: options.patience, net })
+        Ok(Self { control, terms, lane, ledger, watchdog, options, net })
     }
 
     /// The net's name, version and device.
@@ -106,7 +109,7 @@ impl<'a> Pair<'a> {
     /// If the other side is gone; inside, why it can't be told.
     pub(super) fn carried(&mut self) -> anyhow::Result<Result<Vec<Carried>, String>> {
         if self.lane.is_sending() {
-            let carried = self.ledger.close();
+            let carried = self.ledger.close(self.options.names.as_ref());
             self.control.send(&Frame::Carried(carried.clone()))?;
             return Ok(carried);
         }
@@ -136,7 +139,7 @@ impl<'a> Pair<'a> {
         let (mut watched, mut since) = (Some(self.watchdog.watch(what())), Instant::now());
         self.lane.run(series, || {
             // Each time would wake the watchdog, and be measured with small transfers.
-            if since.elapsed() > self.patience / 8 {
+            if since.elapsed() > self.options.patience / 8 {
                 // One after the other: the end of the last would end the next.
                 drop(watched.take());
                 (watched, since) = (Some(self.watchdog.watch(what())), Instant::now());

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use serde_json::{Value, json};
 
-use super::carried::Carried;
+use super::carried::{Carried, Taken};
 use super::initiator::Run;
 use super::sizes;
 use super::wire::{Op, Terms};
@@ -32,6 +32,7 @@ pub(super) fn block(out: &mut impl Write, run: &Run) -> io::Result<()> {
         "from",
         "to",
         "path",
+        "carrier",
         "connections",
         "bytes",
         "share",
@@ -39,11 +40,12 @@ pub(super) fn block(out: &mut impl Write, run: &Run) -> io::Result<()> {
         "RTT (us)",
         "retransmits",
     ]);
-    let mut row = |from: &str, to: &str, path: &str, sum: &Sum| {
+    let mut row = |from: &str, to: &str, path: &str, carrier: &str, sum: &Sum| {
         rows.add_row([
             from,
             to,
             path,
+            carrier,
             &sum.connections.to_string(),
             &sum.bytes.to_string(),
             &percent(sum.bytes, total),
@@ -54,9 +56,14 @@ pub(super) fn block(out: &mut impl Write, run: &Run) -> io::Result<()> {
     };
     let (data, rest) = split(connections, total);
     for (key, sum) in &by_path(&data) {
-        row(&key.from.to_string(), &key.to.to_string(), key.path.unwrap_or("not steered"), sum);
+        let (path, carrier) = match key.path {
+            None => ("not steered".to_owned(), "-"),
+            Some(Taken { segments, hops: None }) => ("-".to_owned(), segments.as_str()),
+            Some(Taken { segments, hops: Some(hops) }) => (hops.join(" > "), segments.as_str()),
+        };
+        row(&key.from.to_string(), &key.to.to_string(), &path, carrier, sum);
     }
-    row("all", "", "", &data.iter().copied().collect());
+    row("all", "", "", "", &data.iter().copied().collect());
     writeln!(out, "{rows}\n")?;
     let mut rows = table::new(&["connection", "bytes", "share", "RTT (us)", "retransmits"]);
     for one in &data {
@@ -81,7 +88,7 @@ pub(super) fn block(out: &mut impl Write, run: &Run) -> io::Result<()> {
 struct PathKey<'a> {
     from: IpAddr,
     to: IpAddr,
-    path: Option<&'a str>,
+    path: Option<&'a Taken>,
 }
 
 /// What several connections carried.
@@ -117,7 +124,7 @@ impl<'a> FromIterator<&'a Carried> for Sum {
 fn by_path<'a>(connections: &[&'a Carried]) -> BTreeMap<PathKey<'a>, Sum> {
     let mut paths: BTreeMap<PathKey<'a>, Vec<&Carried>> = BTreeMap::new();
     for &one in connections {
-        let key = PathKey { from: one.from.ip(), to: one.to.ip(), path: one.path.as_deref() };
+        let key = PathKey { from: one.from.ip(), to: one.to.ip(), path: one.path.as_ref() };
         paths.entry(key).or_default().push(one);
     }
     paths.into_iter().map(|(key, all)| (key, all.into_iter().collect())).collect()
@@ -167,7 +174,8 @@ fn path(key: &PathKey<'_>, sum: &Sum, total: u64, seconds: f64) -> Value {
     json!({
         "from": key.from,
         "to": key.to,
-        "path": key.path,
+        "path": key.path.and_then(|path| path.hops.as_ref()),
+        "segments": key.path.map(|path| &path.segments),
         "connections": sum.connections,
         "bytes": sum.bytes,
         "share": share(sum.bytes, total),
@@ -181,7 +189,8 @@ fn connection(one: &Carried, total: u64) -> Value {
     json!({
         "from": one.from,
         "to": one.to,
-        "path": one.path,
+        "path": one.path.as_ref().and_then(|path| path.hops.as_ref()),
+        "segments": one.path.as_ref().map(|path| &path.segments),
         "bytes": one.bytes,
         "share": share(one.bytes, total),
         "rtt_us": one.rtt_us,
@@ -228,11 +237,11 @@ mod tests {
         }
     }
 
-    fn carried(port: u16, path: Option<&str>, bytes: u64) -> Carried {
+    fn carried(port: u16, path: Option<&Taken>, bytes: u64) -> Carried {
         Carried {
             from: ([10, 0, 0, 2], port).into(),
             to: ([10, 0, 0, 1], 9).into(),
-            path: path.map(str::to_owned),
+            path: path.cloned(),
             bytes,
             retransmits: 3,
             rtt_us: 250,
@@ -247,11 +256,14 @@ mod tests {
 
     #[test]
     fn each_path_and_connection_has_a_row_and_nothing_looks_like_a_row_of_the_script() {
-        let path = Some("fc00:0:1001:fe06::");
+        let hops = Some(["a", "s1", "b"].map(str::to_owned).to_vec());
+        let named = Taken { segments: "fc00:0:1001:fe06::".into(), hops };
+        let unnamed = Taken { hops: None, ..named.clone() };
         let connections = vec![
-            carried(1, path, 45_000_000),
-            Carried { rtt_us: 550, ..carried(2, path, 30_000_000) },
-            carried(3, None, 25_000_000),
+            carried(1, Some(&named), 45_000_000),
+            Carried { rtt_us: 550, ..carried(2, Some(&named), 30_000_000) },
+            carried(3, None, 20_000_000),
+            carried(5, Some(&unnamed), 5_000_000),
             carried(4, None, 99),
         ];
         let text = text(&run(Ok(connections)));
@@ -262,15 +274,13 @@ mod tests {
             text.starts_with("\nPATHS (SRv6 v12 eth1; timed transfers, counted where the data is sent)\n")
         );
         assert_eq!(words(3), ["1.0", "MB", "8.39"]);
-        assert_eq!(
-            words(6),
-            ["10.0.0.2", "10.0.0.1", "not", "steered", "1", "25000000", "25.0%", "0.40", "250", "3"]
-        );
-        let steered =
-            ["10.0.0.2", "10.0.0.1", "fc00:0:1001:fe06::", "2", "75000000", "75.0%", "1.20", "370", "6"];
-        assert_eq!(words(7), steered);
-        assert_eq!(words(8), ["all", "3", "100000000", "100.0%", "1.60", "340", "9"]);
-        assert_eq!(words(11), ["10.0.0.2:1", ">", "10.0.0.1:9", "45000000", "45.0%", "250", "3"]);
+        let row = |line: usize| words(line)[2..].join(" ");
+        assert_eq!(row(6), "not steered - 1 20000000 20.0% 0.32 250 3");
+        assert_eq!(row(7), "- fc00:0:1001:fe06:: 1 5000000 5.0% 0.08 250 3");
+        assert_eq!(row(8), "a > s1 > b fc00:0:1001:fe06:: 2 75000000 75.0% 1.20 370 6");
+        assert_eq!(words(8)[..2], ["10.0.0.2", "10.0.0.1"]);
+        assert_eq!(words(9), ["all", "4", "100000000", "100.0%", "1.60", "340", "12"]);
+        assert_eq!(words(12), ["10.0.0.2:1", ">", "10.0.0.1:9", "45000000", "45.0%", "250", "3"]);
         assert!(text.ends_with("\n1 more connections without data of the transfers: 99 bytes\n"), "{text}");
         assert!(!text.contains('|') && !text.contains(" GB/s"), "{text}");
     }

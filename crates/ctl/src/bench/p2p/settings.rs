@@ -15,6 +15,7 @@ use super::target::Target;
 use super::wire::{Op, Terms};
 use super::{Mode, P2pArgs, sizes};
 use crate::config::Environment;
+use crate::path_source::{PathSettings, SourceArgs};
 
 /// What this process is to do.
 #[derive(Debug)]
@@ -43,6 +44,7 @@ impl Settings {
             source: args.net.source()?,
             device: args.device,
             patience: Duration::from_secs(args.timeout),
+            names: PathSettings::new(&SourceArgs::default(), environment)?,
         };
         let given = args.buffer_sizes.as_deref().map(sizes::parse_list).transpose()?;
         let agent = meeting::agent(args.name.as_deref());
