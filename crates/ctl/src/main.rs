@@ -9,6 +9,7 @@ mod demo;
 mod doctor;
 mod echo;
 mod env;
+mod experiment;
 mod gc;
 mod interfaces;
 mod lab;

@@ -2,6 +2,7 @@
 
 mod collective;
 mod data;
+mod fabric;
 mod flags;
 mod iterations;
 mod job;
@@ -9,6 +10,7 @@ mod json;
 mod lab;
 mod measure;
 mod memory;
+mod multipath;
 mod numbers;
 mod p2p;
 mod plugin;
@@ -24,6 +26,8 @@ mod watchdog;
 
 use collective::Test;
 use flags::CollectiveArgs;
+
+use crate::experiment;
 
 /// Benchmarks over a net plugin, as NCCL would drive it, and host memory: no GPU is needed
 #[derive(Debug, clap::Args)]
@@ -52,6 +56,10 @@ enum Benchmark {
     /// Every rank sends a part to every other; prints as nccl-tests' alltoall_perf
     Alltoall(Box<CollectiveArgs>),
     P2p(Box<p2p::P2pArgs>),
+    Fabric(fabric::FabricArgs),
+    Multipath(multipath::MultipathArgs),
+    #[command(hide = true)]
+    Worker(experiment::WorkerArgs),
 }
 
 pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<()> {
@@ -64,6 +72,9 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<()> {
         Benchmark::Sendrecv(args) => run::run(Test::SendRecv, args),
         Benchmark::Alltoall(args) => run::run(Test::AllToAll, args),
         Benchmark::P2p(args) => p2p::run(args),
+        Benchmark::Fabric(args) => fabric::run(args),
+        Benchmark::Multipath(args) => multipath::run(args),
+        Benchmark::Worker(args) => experiment::work(args),
     }
 }
 

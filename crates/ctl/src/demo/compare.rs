@@ -6,7 +6,8 @@ use anyhow::Context;
 use srv6_lab::{Lab, Mbps, Options};
 
 use super::ranks::{Job, Ranks};
-use super::{Scene, fabric, heading};
+use super::{Scene, heading};
+use crate::experiment::{alternating, fabric};
 use crate::progress::spinner;
 use crate::table;
 
@@ -69,21 +70,4 @@ pub(super) fn play(scene: &Scene, file: &Path, trials: u32) -> anyhow::Result<()
         median(&ecmp) / median(&steered)
     );
     Ok(())
-}
-
-/// First of one leaf, first of the other, second of one leaf, …: every hop of the ring crosses the spines.
-fn alternating(hosts: &[String]) -> Vec<String> {
-    let (near, far) = hosts.split_at(hosts.len() / 2);
-    near.iter().zip(far).flat_map(|(a, b)| [a.clone(), b.clone()]).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_ring_alternates_between_the_leaves() {
-        let hosts: Vec<String> = (0..4).map(|i| format!("host{i}")).collect();
-        assert_eq!(alternating(&hosts), ["host0", "host2", "host1", "host3"]);
-    }
 }

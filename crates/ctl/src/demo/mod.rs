@@ -9,12 +9,10 @@ mod ranks;
 mod steered;
 
 use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Context, bail};
-use srv6_fabric::Topology;
-use srv6_paths::read_topology;
 
 /// Runs an all-reduce over a lab fabric through the plugin and proves which path every flow took
 #[derive(Debug, clap::Args)]
@@ -68,11 +66,6 @@ impl Scene {
         let shaped = args.fabrics.join("2x4x4.json");
         compare::play(self, &shaped, args.trials).context("part 2, plain ECMP against steered")
     }
-}
-
-fn fabric(file: &Path) -> anyhow::Result<Topology> {
-    let (_, topology) = read_topology(file, "fabric_graph", "hosts").context("reading the fabric")?;
-    Ok(topology)
 }
 
 /// A folder that only this user may look into. One that is already there is somebody else's and is refused.

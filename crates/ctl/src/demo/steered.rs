@@ -10,7 +10,8 @@ use srv6_paths::read_topology;
 use srv6_pathserver::{Options as ServerOptions, Running, Server};
 
 use super::ranks::{Job, Ranks};
-use super::{Scene, fabric, heading};
+use super::{Scene, heading};
+use crate::experiment::fabric;
 use crate::progress::spinner;
 use crate::table;
 
