@@ -22,7 +22,7 @@ pub(crate) fn headroom(segments: usize) -> usize {
 const MINIMUM: usize = 1280;
 
 /// Longest wait for the answer to a probe.
-const PATIENCE: Duration = Duration::from_millis(300);
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// A path from this host, to judge by.
 #[derive(Debug)]

@@ -51,7 +51,7 @@ pub(crate) fn items(release: Release, value: Option<&str>) -> Vec<Item> {
     let whole = |given: &str| given.starts_with("lib") && given.ends_with(".so");
     match release.0 {
         ..22_100 => vec![item(value, vec![named(value)])],
-        22_100..22_700 => vec![item(value, vec![value.to_owned(), named(value), default])],
+        22_100..22_700 => vec![item(value, vec![value.to_owned(), named(value)])],
         22_700..22_800 => {
             value.split(',').map(|i| item(i, vec![if whole(i) { i.to_owned() } else { named(i) }])).collect()
         }
@@ -195,7 +195,7 @@ mod tests {
     fn releases_try_different_files() {
         assert_eq!(items(Release(22_005), None)[0].files, ["libnccl-net.so"]);
         assert_eq!(files(21_803, "srv6"), [["libnccl-net-srv6.so"]]);
-        assert_eq!(files(22_105, "srv6"), [["srv6", "libnccl-net-srv6.so", "libnccl-net.so"]]);
+        assert_eq!(files(22_105, "srv6"), [["srv6", "libnccl-net-srv6.so"]]);
         assert_eq!(files(22_705, "/opt/x.so,srv6"), [["libnccl-net-/opt/x.so.so"], ["libnccl-net-srv6.so"]]);
         assert_eq!(files(22_705, "libx.so"), [["libx.so"]]);
         assert_eq!(files(22_809, "srv6"), [["srv6", "libnccl-net-srv6.so"]]);
