@@ -25,25 +25,26 @@ pub(crate) fn rate_between(arrivals: &[(u64, u64)], from: u64, to: u64) -> f64 {
     bytes_in(arrivals, from, to) / Duration::from_nanos(to.saturating_sub(from)).as_secs_f64().max(1e-9)
 }
 
-/// How long after `event` the throughput is back: the earliest time from which on it stays at `wanted` bytes per second
-/// or more, for a while. Arrivals are in order.
+/// How long after `event` the throughput is back: the earliest time from which on `wanted` bytes per second come, at
+/// once and for long. Arrivals are in order.
 ///
-/// That is the smallest t for which the bytes of (event + t, event + t + `window`] are enough, and those of the window
-/// after that too: a burst of what a dead path had held up is not yet a recovery. `None` if that doesn't happen before
-/// `until`.
+/// That is the smallest t for which enough comes in (event + t, event + t + `window`], and in the `horizon` after
+/// event + t. The second condition is there because a burst of what a dead path had held up is not yet a recovery, and
+/// because queues hide some failures for a while. `None` if that doesn't happen before `until`.
 pub(crate) fn time_to(
     arrivals: &[(u64, u64)],
     event: u64,
     until: u64,
     window: Duration,
+    horizon: Duration,
     wanted: f64,
 ) -> Option<Duration> {
-    let width = nanoseconds(window);
-    let enough = wanted * window.as_secs_f64();
-    let holds = |from: u64| bytes_in(arrivals, from, from + width) >= enough;
+    let holds = |from: u64, time: Duration| {
+        bytes_in(arrivals, from, from + nanoseconds(time)) >= wanted * time.as_secs_f64()
+    };
     let mut t = event;
-    while t + 2 * width <= until {
-        if holds(t) && holds(t + width) {
+    while t + nanoseconds(horizon) <= until {
+        if holds(t, window) && holds(t, horizon) {
             return Some(Duration::from_nanos(t - event));
         }
         t += STEP;
@@ -130,14 +131,14 @@ mod tests {
     fn recovery_is_when_enough_comes_and_goes_on_coming() {
         // Silent from 100 ms to 141 ms; 90 % of a million bytes per second is 18 000 in 20 ms.
         let arrivals = gap(100, 141);
-        let back = time_to(&arrivals, 100 * MS, 300 * MS, ms(20), 900_000.0).unwrap();
+        let back = time_to(&arrivals, 100 * MS, 300 * MS, ms(20), ms(100), 900_000.0).unwrap();
         // (139, 159] has 19 messages, (138, 158] has 18: t = 38 ms, and no earlier.
         assert_eq!(back, ms(38));
         // Nothing was lost: the time is 0.
-        assert_eq!(time_to(&gap(100, 101), 100 * MS, 300 * MS, ms(20), 900_000.0), Some(ms(0)));
+        assert_eq!(time_to(&gap(100, 101), 100 * MS, 300 * MS, ms(20), ms(100), 900_000.0), Some(ms(0)));
         // Half the rate is never 90 %.
         let half: Vec<(u64, u64)> = arrivals.iter().map(|(at, bytes)| (*at, bytes / 2)).collect();
-        assert_eq!(time_to(&half, 100 * MS, 300 * MS, ms(20), 900_000.0), None);
+        assert_eq!(time_to(&half, 100 * MS, 300 * MS, ms(20), ms(100), 900_000.0), None);
     }
 
     #[test]
@@ -146,8 +147,15 @@ mod tests {
         // 50 000 bytes that had been held up come at once at 120 ms.
         arrivals.push((120 * MS, 50_000));
         arrivals.sort_unstable();
-        let back = time_to(&arrivals, 100 * MS, 300 * MS, ms(20), 900_000.0).unwrap();
+        let back = time_to(&arrivals, 100 * MS, 300 * MS, ms(20), ms(100), 900_000.0).unwrap();
         assert_eq!(back, ms(78));
+    }
+
+    #[test]
+    fn a_failure_that_shows_late_counts_from_its_beginning() {
+        // The failure is at 100 ms, but nothing is missing before 150 ms.
+        let back = time_to(&gap(150, 191), 100 * MS, 300 * MS, ms(20), ms(100), 900_000.0).unwrap();
+        assert_eq!(back, ms(88));
     }
 
     #[test]

@@ -75,6 +75,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(super) const TRACE_STEP: Duration = Duration::from_millis(5);
 /// What is long enough to judge a throughput by: messages of eight ranks come in lumps.
 const WINDOW: Duration = Duration::from_millis(40);
+/// How long it has to stay so.
+const HORIZON: Duration = Duration::from_millis(500);
 const RECOVERED: f64 = 0.9;
 
 /// Time between two looks at the spines' counters.
@@ -180,7 +182,7 @@ impl Run<'_> {
         let (began, arrivals) = (reduced.began, &reduced.arrivals);
         let end = arrivals.last().map_or(failed, |(at, _)| *at);
         let remaining = self.shaped.wire(&Routing::Multipath).bytes_per_s() * REMAINING * world;
-        let back = recovery::time_to(arrivals, failed, end, WINDOW, RECOVERED * remaining);
+        let back = recovery::time_to(arrivals, failed, end, WINDOW, HORIZON, RECOVERED * remaining);
         let back = back.unwrap_or(Duration::from_nanos(end - failed));
         let spine = SPINE_POSITION;
         Outcome {
