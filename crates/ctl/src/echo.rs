@@ -42,11 +42,12 @@ pub(crate) struct Outcome {
 }
 
 impl Series {
-    /// Opens a socket bound to `source`. Needs CAP_NET_RAW, or a group in `net.ipv4.ping_group_range`.
+    /// Opens a socket bound to `source`, with a mark where rules shall see one. Needs CAP_NET_RAW, or a group in
+    /// `net.ipv4.ping_group_range` and no mark.
     ///
     /// # Errors
     /// Neither is there, or `source` is no address of this host.
-    pub(crate) fn open(source: IpAddr, destination: IpAddr) -> io::Result<Self> {
+    pub(crate) fn open(source: IpAddr, destination: IpAddr, mark: Option<u32>) -> io::Result<Self> {
         let v6 = destination.is_ipv6();
         let (domain, protocol) =
             if v6 { (Domain::IPV6, Protocol::ICMPV6) } else { (Domain::IPV4, Protocol::ICMPV4) };
@@ -56,6 +57,10 @@ impl Series {
             nix::sys::socket::setsockopt(&socket, Ipv6DontFrag, &true)?;
         } else {
             set_ip_mtu_discover(&socket, Ipv4PathMtuDiscovery::DO)?;
+        }
+        if let Some(mark) = mark {
+            // Before connect, which looks the route up.
+            socket.set_mark(mark)?;
         }
         socket.bind(&SocketAddr::new(source, 0).into())?;
         socket.connect(&SocketAddr::new(destination, 0).into())?;
@@ -219,7 +224,7 @@ mod tests {
     fn loopback_answers_in_both_families() {
         for address in ["::1", "127.0.0.1"] {
             let address: IpAddr = address.parse().unwrap();
-            let mut series = Series::open(address, address).unwrap();
+            let mut series = Series::open(address, address, None).unwrap();
             let outcome = series.send(3, SMALL, PATIENCE).unwrap();
             assert_eq!((outcome.sent, outcome.answered, outcome.refused), (3, 3, None), "{address}");
             assert!(outcome.best.unwrap() < PATIENCE);
@@ -229,7 +234,7 @@ mod tests {
     #[test]
     fn a_packet_that_is_larger_than_the_interface_is_refused() {
         let address: IpAddr = "127.0.0.1".parse().unwrap();
-        let mut series = Series::open(address, address).unwrap();
+        let mut series = Series::open(address, address, None).unwrap();
         let outcome = series.send(1, 65_536 + 100, PATIENCE).unwrap();
         assert_eq!((outcome.sent, outcome.refused), (0, Some(libc::EMSGSIZE)));
     }
@@ -237,7 +242,7 @@ mod tests {
     #[test]
     fn a_foreign_source_is_refused() {
         let source = "2001:db8::77".parse().unwrap();
-        assert!(Series::open(source, "::1".parse().unwrap()).is_err());
+        assert!(Series::open(source, "::1".parse().unwrap(), None).is_err());
     }
 
     #[test]

@@ -202,6 +202,48 @@ fn a_shadowing_route_is_told() {
     );
 }
 
+/// Two lanes of one flow over different spines, as the transport pins sockets to them by mark.
+#[test]
+fn each_lane_of_a_flow_is_proven_on_its_own() {
+    let lab = Lab::up("lanes");
+    let (source, destination) = FLOW;
+    for (lane, spine) in [(1, "1001"), (2, "1003")] {
+        let table = 0x5352_0000 + lane;
+        lab.host(&format!(
+            "ip -6 rule add priority {} fwmark {table:#x}/0xffffffff lookup {table} protocol 196
+             ip -6 route add {destination} encap seg6 mode encap.red segs fc00:0:1200:{spine}:1201:fe06:: dev eth1 \
+               proto 196 metric 77 src {source} table {table}",
+            5000 + lane
+        ));
+    }
+    let (code, text) = lab.verify(&[]);
+    assert_eq!(code, 0, "{text}");
+    let starts: Vec<&str> =
+        text.lines().filter_map(|line| line.split_once("  32 of 32")).map(|(start, _)| start).collect();
+    assert_eq!(
+        starts,
+        [
+            "PROVEN      2001:db8:1000::2 -> 2001:db8:1001::2 lane 1  host00 > leaf00 > spine01 > leaf01 > host01",
+            "PROVEN      2001:db8:1000::2 -> 2001:db8:1001::2 lane 2  host00 > leaf00 > spine03 > leaf01 > host01",
+        ]
+    );
+    lab.host("ip -6 rule del priority 5002");
+    let (code, text) = lab.verify(&["--json"]);
+    let list: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(code, 1);
+    assert_eq!(
+        (&list[0]["verdict"], &list[1]["verdict"]),
+        (&"proven".into(), &"not-proven".into()),
+        "{text}"
+    );
+    assert_eq!(list[1]["differences"][0], "no rule of ours leads to the table of lane 2");
+    lab.host("ip -6 rule add priority 5102 ipproto tcp sport 20992-21247 lookup 1397882882 protocol 196");
+    let (_, text) = lab.verify(&["--json"]);
+    let list: Value = serde_json::from_str(&text).unwrap();
+    let difference = list[1]["differences"][0].as_str().unwrap();
+    assert!(difference.contains("chosen by TCP port"), "{text}");
+}
+
 #[test]
 fn every_flow_of_a_running_job_is_proven_and_shown() {
     let lab = Lab::up("job");
@@ -252,31 +294,50 @@ fn every_flow_of_a_running_job_is_proven_and_shown() {
         let text = lab.srv6ctl(&["exec", "host00", "--", own, "paths", "--json", "--topology", &fabric()]);
         serde_json::from_str(&text).unwrap()
     };
-    let carried = |shown: &Value| -> u64 {
-        let connections = shown["flows"][0]["connections"].as_array().cloned().unwrap_or_default();
+    // The other flow of this host carries acknowledgements to the rank before it.
+    let flows = |shown: &Value| -> Vec<Value> {
+        let all = shown["flows"].as_array().unwrap().iter();
+        all.filter(|flow| flow["destination"] == FLOW.1).cloned().collect()
+    };
+    let carried = |flow: &Value| -> u64 {
+        let connections = flow["connections"].as_array().unwrap();
         connections.iter().map(|c| c["acknowledged"].as_u64().unwrap()).sum()
     };
     let mut shown = paths();
-    while carried(&shown) < 1_000_000 {
+    // Four paths for each connection is the default, and the fabric has four.
+    while flows(&shown).len() < 4 || flows(&shown).iter().any(|flow| carried(flow) < 1_000_000) {
         assert!(started.elapsed() < Duration::from_secs(60), "the job carries nothing: {shown:#}");
         std::thread::sleep(Duration::from_millis(20));
         shown = paths();
     }
-    let flow = &shown["flows"][0];
     assert_eq!(shown["named_by"], fabric());
-    assert_eq!((flow["source"].as_str(), flow["destination"].as_str()), (Some(FLOW.0), Some(FLOW.1)));
-    assert_eq!(flow["path"], serde_json::json!(["host00", "leaf00", "spine01", "leaf01", "host01"]));
-    assert_eq!((&flow["in_topology"], &flow["by_policy"]), (&Value::Bool(true), &Value::Bool(true)));
-    assert_eq!(flow["references"], 1);
-    assert_eq!(flow["holders"][0]["command"], "srv6ctl");
-    assert!(flow["holders"][0]["running_s"].as_u64().unwrap() < 60, "{flow:#}");
-    assert!(flow["connections"][0]["rtt_us"].as_u64().unwrap() > 0, "{flow:#}");
+    let mut spines = Vec::new();
+    for flow in flows(&shown) {
+        assert_eq!((flow["source"].as_str(), flow["destination"].as_str()), (Some(FLOW.0), Some(FLOW.1)));
+        assert_eq!(
+            (&flow["in_topology"], &flow["by_policy"]),
+            (&Value::Bool(true), &Value::Null),
+            "{flow:#}"
+        );
+        spines.push(flow["path"][2].as_str().unwrap().to_owned());
+        assert_eq!(flow["references"], 1);
+        assert_eq!(flow["holders"][0]["command"], "srv6ctl");
+        assert!(flow["holders"][0]["running_s"].as_u64().unwrap() < 60, "{flow:#}");
+        assert!(flow["connections"][0]["rtt_us"].as_u64().unwrap() > 0, "{flow:#}");
+        for connection in flow["connections"].as_array().unwrap() {
+            assert_eq!(connection["mark"], flow["table"], "{flow:#}");
+        }
+    }
+    spines.sort();
+    assert_eq!(spines, ["spine00", "spine01", "spine02", "spine03"]);
 
     // While the job sends as fast as it can: its own packets are not counted.
     let (code, text) = lab.verify(&["--json"]);
     let list: Value = serde_json::from_str(&text).unwrap();
     let mut seen: Vec<&str> = list.as_array().unwrap().iter().map(|f| f["host"].as_str().unwrap()).collect();
+    assert_eq!(seen.len(), 4 * 2 * 4, "{text}");
     seen.sort_unstable();
+    seen.dedup();
     assert_eq!(seen, hosts, "{text}");
     for flow in list.as_array().unwrap() {
         assert_eq!(flow["verdict"], "proven", "{flow:#}");

@@ -138,7 +138,7 @@ pub(crate) fn check(
 /// Measures the path to a peer with packets that must not be fragmented. `believed` is what the fabric is said to take.
 pub(crate) fn measure(source: IpAddr, peer: IpAddr, interface: &Interface, believed: Option<u32>) -> Finding {
     const CHECK: &str = "path.mtu";
-    let mut series = match Series::open(source, peer) {
+    let mut series = match Series::open(source, peer, None) {
         Ok(series) => series,
         Err(error) => {
             return Finding::note(CHECK, format!("{peer} can't be probed from {source}: {error}"))

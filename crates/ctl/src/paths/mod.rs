@@ -11,7 +11,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use serde::Serialize;
 use srv6_fabric::{Flow, Segments, Topology};
-use srv6_routes::{Dataplane, LinuxRoutes, Route, Target};
+use srv6_routes::{Dataplane, LinuxRoutes, Route, Slot, Target};
 
 use self::holders::{Holder, Holders};
 use self::tcp::Connection;
@@ -39,11 +39,13 @@ struct SteeredFlow {
     source: Option<String>,
     destination: String,
     table: u32,
+    /// `null` for the route of a whole flow.
+    lane: Option<u8>,
     /// Names in travel order; `null` without a topology.
     path: Option<Vec<String>>,
     /// Whether the topology has this path now; `null` without one.
     in_topology: Option<bool>,
-    /// Whether it is what the policy gives for this flow; `null` without a topology.
+    /// Whether it is what the policy gives for this flow; `null` without a topology, and for a lane.
     by_policy: Option<bool>,
     /// Carriers in travel order.
     segments: Vec<String>,
@@ -99,15 +101,23 @@ fn flow(
     let decoded = route.source.zip(fabric).map(|(source, (topology, settings))| {
         decode(topology, settings, Flow { src: source, dst: destination }, segments)
     });
+    let slot = Slot::of_table(route.key.table);
     let own = |c: &&Connection| {
-        route.key.destination.contains(c.remote) && route.source.is_none_or(|source| source == c.local)
+        route.key.destination.contains(c.remote)
+            && route.source.is_none_or(|source| source == c.local)
+            && lane_of(c) == slot
     };
     Some(SteeredFlow {
         source: route.source.map(|source| source.to_string()),
         destination: destination.to_string(),
         table: route.key.table,
         in_topology: decoded.as_ref().map(|decoded| decoded.path.is_some()),
-        by_policy: decoded.as_ref().map(|decoded| decoded.path.is_some() && decoded.is_by_policy()),
+        // A connection's lanes take the paths beside the policy's too.
+        by_policy: decoded
+            .as_ref()
+            .filter(|_| slot.is_none())
+            .map(|decoded| decoded.path.is_some() && decoded.is_by_policy()),
+        lane: slot.map(Slot::number),
         path: decoded.map(|decoded| decoded.hops),
         segments: list(segments),
         mode: mode.name(),
@@ -118,6 +128,14 @@ fn flow(
     })
 }
 
+/// The lane that a connection is pinned to, by its mark or by one of its ports.
+fn lane_of(connection: &Connection) -> Option<Slot> {
+    let by_port = |port: u16| Slot::all().find(|slot| slot.ports().contains(&port));
+    Slot::of_table(connection.mark)
+        .or_else(|| by_port(connection.local_port))
+        .or_else(|| by_port(connection.remote_port))
+}
+
 fn list(segments: &Segments) -> Vec<String> {
     segments.as_slice().iter().map(ToString::to_string).collect()
 }
@@ -126,6 +144,7 @@ fn shown(flows: &[SteeredFlow]) -> comfy_table::Table {
     let mut rows = table::new(&[
         "source",
         "destination",
+        "lane",
         "path",
         "carrier",
         "held by",
@@ -147,6 +166,7 @@ fn shown(flows: &[SteeredFlow]) -> comfy_table::Table {
         rows.add_row([
             flow.source.clone().unwrap_or_else(|| "-".to_owned()),
             flow.destination.clone(),
+            flow.lane.map_or_else(|| "-".to_owned(), |lane| lane.to_string()),
             path,
             flow.segments.join(","),
             held_by(flow),
@@ -199,6 +219,7 @@ mod tests {
             source: Some("2001:db8:1000::2".to_owned()),
             destination: "2001:db8:1001::2".to_owned(),
             table: 254,
+            lane: None,
             path: Some(["host00", "leaf00", "spine01", "leaf01", "host01"].map(str::to_owned).to_vec()),
             in_topology: Some(true),
             by_policy: Some(true),
@@ -216,6 +237,7 @@ mod tests {
                 received: 999,
                 rtt_us: 150,
                 retransmitted: 3,
+                mark: 0,
                 inode: 1,
             }],
         }
@@ -227,7 +249,7 @@ mod tests {
         let row: Vec<&str> = text.lines().nth(1).unwrap().split_whitespace().collect();
         assert_eq!(
             row.join(" "),
-            "2001:db8:1000::2 2001:db8:1001::2 host00 > leaf00 > spine01 > leaf01 > host01 fc00:0:1200:1001:1201:fe06:: \
+            "2001:db8:1000::2 2001:db8:1001::2 - host00 > leaf00 > spine01 > leaf01 > host01 fc00:0:1200:1001:1201:fe06:: \
              python3[77] 1 more 1 h 6 min 1 12.3 MB 999 B 0.15 ms 3"
         );
     }
@@ -258,6 +280,7 @@ mod tests {
                 "source",
                 "destination",
                 "table",
+                "lane",
                 "path",
                 "in_topology",
                 "by_policy",

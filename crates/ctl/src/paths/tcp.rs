@@ -15,6 +15,9 @@ const BY_FAMILY: u16 = 20;
 /// `INET_DIAG_INFO`: the attribute with `struct tcp_info`.
 const INFO: u16 = 2;
 
+/// `INET_DIAG_MARK`: the socket's mark, told to who has CAP_NET_ADMIN.
+const MARK: u16 = 15;
+
 /// Bytes of `struct inet_diag_msg`.
 const MESSAGE: usize = 72;
 
@@ -36,6 +39,8 @@ pub(crate) struct Connection {
     pub(crate) rtt_us: u32,
     /// Segments that were sent again, since the connection began.
     pub(crate) retransmitted: u32,
+    /// The socket's mark; 0 without one, and without CAP_NET_ADMIN.
+    pub(crate) mark: u32,
     /// The socket, as `/proc/PID/fd` names it.
     #[serde(skip)]
     pub(crate) inode: u32,
@@ -89,6 +94,10 @@ fn connection(answer: &Answer) -> Option<Connection> {
         retransmitted: small(100)?,
         acknowledged: large(120)?,
         received: large(128)?,
+        mark: attributes(body.get(MESSAGE..)?)
+            .find(|(kind, _)| *kind == MARK)
+            .and_then(|(_, mark)| Some(u32::from_ne_bytes(*mark.first_chunk()?)))
+            .unwrap_or(0),
         inode: u32::from_ne_bytes(*body.get(68..)?.first_chunk()?),
     })
 }
@@ -118,6 +127,12 @@ mod tests {
             // The kernel counts the SYN too.
             assert!((1000..=1001).contains(&found.acknowledged), "{found:?}");
             assert_eq!(found.received, 1);
+            assert_eq!(found.mark, 0);
+            socket2::SockRef::from(&near).set_mark(0x5352_0003).unwrap();
+            let marked = connections().unwrap();
+            let marked =
+                marked.iter().find(|c| c.local_port == own.port() && c.remote_port == peer.port()).unwrap();
+            assert_eq!(marked.mark, 0x5352_0003);
         }
     }
 }

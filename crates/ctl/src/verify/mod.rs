@@ -19,7 +19,7 @@ use anyhow::{Context, bail};
 use srv6_fabric::{Flow, Topology};
 use srv6_lab::keeper::Directory;
 use srv6_lab::{Lab, Node};
-use srv6_routes::{Dataplane, LinuxRoutes, Route, Target};
+use srv6_routes::{Dataplane, LinuxRoutes, Match, Route, Selector, Slot, Target};
 
 use self::capture::Capture;
 use self::verdict::{Evidence, Judged, Trace, Verdict, judge};
@@ -282,9 +282,15 @@ impl Subject {
             return Ok(Self { evidence, series: None, size: None });
         };
         let flow = Flow { src: source, dst: destination };
-        if let Err(error) = LinuxRoutes::new()?.takes(flow, &route.key) {
-            evidence.contradictions.push(error.to_string());
-        }
+        let slot = Slot::of_table(route.key.table);
+        evidence.lane = slot.map(Slot::number);
+        let mark = match taken(flow, route, slot)? {
+            Ok(mark) => mark,
+            Err(reason) => {
+                evidence.contradictions.push(reason);
+                slot.map(Slot::mark)
+            }
+        };
         if let Some((topology, settings)) = &standard.fabric {
             let decoded = decode(topology, settings, flow, segments);
             if decoded.path.is_none() {
@@ -292,7 +298,7 @@ impl Subject {
                 evidence
                     .contradictions
                     .push(format!("segments {segments} ({hops}) are no path of the topology now"));
-            } else if !standard.any_path && !decoded.is_by_policy() {
+            } else if !standard.any_path && slot.is_none() && !decoded.is_by_policy() {
                 let chosen = decoded.by_policy.as_ref().map(|hops| hops.join(" > ")).unwrap_or_default();
                 evidence
                     .contradictions
@@ -306,7 +312,7 @@ impl Subject {
         let outer = [route.mtu, interface.map(|i| i.mtu)];
         let outer = outer.into_iter().flatten().min().and_then(|mtu| usize::try_from(mtu).ok());
         let size = outer.map(|outer| outer.saturating_sub(headroom(segments.as_slice().len())));
-        let series = match Series::open(source, destination) {
+        let series = match Series::open(source, destination, mark) {
             Ok(series) => Some(series),
             Err(error) => {
                 evidence.contradictions.push(format!(
@@ -317,6 +323,30 @@ impl Subject {
         };
         Ok(Self { evidence, series, size })
     }
+}
+
+/// Whether the flow's packets take the route, and the mark that probes must have for that; or why not.
+fn taken(flow: Flow, route: &Route, slot: Option<Slot>) -> anyhow::Result<Result<Option<u32>, String>> {
+    let mut kernel = LinuxRoutes::new()?;
+    let Some(slot) = slot else {
+        return Ok(kernel.takes(flow, &route.key).map(|()| None).map_err(|error| error.to_string()));
+    };
+    let Some(rules) = kernel.lane_rules() else {
+        bail!("a dataplane without rules has a route in a lane's table")
+    };
+    let present = rules.owned_rules().context("reading rules")?;
+    let leads = |matches: Match| present.iter().any(|rule| rule.slot == slot && rule.matches == matches);
+    if leads(Match::Mark) {
+        let taken = rules.takes_by(flow, Selector::Mark(slot.mark()), &route.key);
+        return Ok(taken.map(|()| Some(slot.mark())).map_err(|error| error.to_string()));
+    }
+    if !leads(Match::SourcePorts) {
+        return Ok(Err(format!("no rule of ours leads to the table of lane {slot}")));
+    }
+    let taken = rules.takes_by(flow, Selector::SourcePort(*slot.ports().start()), &route.key);
+    let by_port =
+        format!("lane {slot} is chosen by TCP port, and echo requests have none: it can't be probed");
+    Ok(Err(taken.err().map_or(by_port, |error| error.to_string())))
 }
 
 #[cfg(test)]

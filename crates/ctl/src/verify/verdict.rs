@@ -17,6 +17,8 @@ pub(crate) struct Evidence {
     pub(crate) host: Option<String>,
     pub(crate) source: Option<IpAddr>,
     pub(crate) destination: Option<IpAddr>,
+    /// The lane whose table the route is in; `None` for a whole flow's route.
+    pub(crate) lane: Option<u8>,
     /// Carriers in travel order; empty without a route of ours.
     pub(crate) segments: Vec<String>,
     /// Names in travel order; empty where no topology is at hand.
@@ -63,6 +65,8 @@ pub(crate) struct Judged {
     pub(crate) host: Option<String>,
     pub(crate) source: Option<IpAddr>,
     pub(crate) destination: Option<IpAddr>,
+    /// `null` for the route of a whole flow.
+    pub(crate) lane: Option<u8>,
     pub(crate) path: Vec<String>,
     pub(crate) segments: Vec<String>,
     pub(crate) sent: usize,
@@ -120,6 +124,7 @@ pub(crate) fn judge(evidence: Evidence) -> Judged {
         host: evidence.host,
         source: evidence.source,
         destination: evidence.destination,
+        lane: evidence.lane,
         path: evidence.hops,
         segments: evidence.segments,
         sent: small.sent,
@@ -212,6 +217,9 @@ impl fmt::Display for Judged {
         };
         let text = |address: Option<IpAddr>| address.map_or_else(|| "?".to_owned(), |a| a.to_string());
         write!(f, "{verdict:<10}  {} -> {}", text(self.source), text(self.destination))?;
+        if let Some(lane) = self.lane {
+            write!(f, " lane {lane}")?;
+        }
         if !self.path.is_empty() {
             write!(f, "  {}", self.path.join(" > "))?;
         } else if !self.segments.is_empty() {
@@ -254,6 +262,7 @@ mod tests {
             host: Some("a".to_owned()),
             source: Some("2001:db8::1".parse().unwrap()),
             destination: Some("2001:db8::2".parse().unwrap()),
+            lane: None,
             segments: vec!["fc00:0:1::".to_owned()],
             hops: ["a", "leaf", "b"].map(str::to_owned).to_vec(),
             is_path: true,
@@ -350,6 +359,7 @@ mod tests {
                 "host",
                 "source",
                 "destination",
+                "lane",
                 "path",
                 "segments",
                 "sent",
