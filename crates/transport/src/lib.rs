@@ -45,7 +45,6 @@ mod keeper;
 mod listen;
 mod pin;
 mod poller;
-#[allow(dead_code, unused_imports, reason = "being finished")]
 mod proto;
 mod request;
 mod shares;

@@ -4,7 +4,7 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::door::Door;
 use super::health::closing;
@@ -47,6 +47,8 @@ pub(super) struct Receiving {
     buffers: [RawBuf; MAX_REQUESTS],
     /// Stands for memory that the kernel doesn't write to.
     scratch: Box<[MaybeUninit<u8>]>,
+    /// When the sockets were last asked about.
+    polled: Instant,
     /// Bytes that have come since the sender was told anything.
     untold: usize,
     /// Where the next pass begins: the subflow that brought the last payload.
@@ -122,6 +124,7 @@ impl Receiving {
             failed: None,
             buffers: [RawBuf::EMPTY; MAX_REQUESTS],
             scratch: Box::new_uninit_slice(SCRATCH),
+            polled: now,
             untold: 0,
             first: 0,
         })
@@ -164,7 +167,7 @@ impl Receiving {
             return Err(error.clone());
         }
         let now = Instant::now();
-        self.poll();
+        self.poll(now);
         self.admit(now);
         let taken = self.take_in(request, now);
         let came = *taken.as_ref().unwrap_or(&0);
@@ -183,7 +186,16 @@ impl Receiving {
         Ok(())
     }
 
-    fn poll(&mut self) {
+    fn poll(&mut self, now: Instant) {
+        // One socket needs nobody to say which one it is; the others are a matter of replacement.
+        if let [line] = self.lines.get_mut(..self.paths).unwrap_or_default()
+            && line.subflow.is_some()
+            && now.saturating_duration_since(self.polled) < UNPOLLED
+        {
+            line.readable = true;
+            return;
+        }
+        self.polled = now;
         let (lines, door) = (&mut self.lines, &mut self.door);
         self.poller.poll(|ready| match Token::decode(ready.token) {
             Token::Stream(stream) => {
@@ -313,7 +325,7 @@ impl Receiving {
                 suspected: None,
                 replaced: counters.replaced,
                 rate: 0,
-                ack_time: std::time::Duration::ZERO,
+                ack_time: Duration::ZERO,
             };
             self.published.count(index, &count);
         }
@@ -360,6 +372,9 @@ fn settle(
 
 /// A quarter of what a sender of large messages keeps outstanding.
 const UNTOLD: usize = 256 << 10;
+
+/// How long a lone socket is read without asking about the others.
+const UNPOLLED: Duration = Duration::from_millis(10);
 
 /// Most bytes that one call discards. Never touched, so it costs address space only.
 const SCRATCH: usize = 256 << 10;

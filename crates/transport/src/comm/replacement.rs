@@ -42,7 +42,7 @@ impl Receiving {
         }
         let Some(mut door) = self.door.take() else { return };
         door.answer(self.terms, self.config.handshake_timeout, now, |arrival, hello| {
-            match self.welcome(&arrival, &hello) {
+            match self.welcome(&hello) {
                 Ok(()) => self.replace(arrival, hello).err().map(|error| {
                     log::warn!("conn={:016x} a replacement socket is of no use: {error}", self.connection);
                     None
@@ -56,7 +56,8 @@ impl Receiving {
         self.door = Some(door);
     }
 
-    fn welcome(&mut self, _arrival: &Arrival, hello: &Hello) -> std::result::Result<(), Objection> {
+    /// Makes room for a socket that is to replace one of ours.
+    fn welcome(&mut self, hello: &Hello) -> std::result::Result<(), Objection> {
         if hello.identity.connection != self.connection {
             return Err(Objection::Connection);
         }

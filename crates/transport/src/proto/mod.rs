@@ -62,10 +62,8 @@ mod send;
 mod state;
 mod violation;
 
-pub(crate) use receive::{Inline, Landing, ReceiveCounters, Receiver, Refused, Want};
-pub(crate) use send::{
-    Action, Counters, Health, Observation, Payload, Piece, Posted, Reason, Sender, Shares,
-};
+pub(crate) use receive::{Landing, Receiver, Refused, Want};
+pub(crate) use send::{Action, Health, Observation, Payload, Piece, Reason, Sender, Shares};
 pub use violation::Violation;
 
 use crate::config::MAX_PATHS;

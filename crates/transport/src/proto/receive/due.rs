@@ -74,6 +74,7 @@ impl Due {
     }
 
     /// When news will have waited long enough.
+    #[cfg(test)]
     pub(super) fn timer(&self) -> Option<Instant> {
         self.news.map(|_| self.last + WAIT)
     }

@@ -238,6 +238,7 @@ impl Receiver {
     }
 
     /// The incarnation whose bytes are read as stream `subflow`.
+    #[cfg(test)]
     pub(crate) fn incarnation(&self, subflow: usize) -> u16 {
         self.streams.get(subflow).map_or(0, |stream| stream.finished().0)
     }
@@ -282,6 +283,7 @@ impl Receiver {
 
     /// When [`Receiver::ack_due`] or [`Receiver::peer_gone`] will say yes at the latest, as far as is
     /// known now.
+    #[cfg(test)]
     pub(crate) fn next_timer(&self) -> Option<Instant> {
         let gone = self.reset.map(|reset| reset + CLOSING);
         [self.due.timer(), gone].into_iter().flatten().min()

@@ -68,11 +68,6 @@ impl Flights {
         self.finished
     }
 
-    /// Says whether all that was begun has come to the peer's kernel at least.
-    pub(super) fn is_secure(&self) -> bool {
-        self.secure == self.len
-    }
-
     pub(super) fn get(&self, index: usize) -> Option<&Flight> {
         if index >= self.len {
             return None;

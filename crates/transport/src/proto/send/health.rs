@@ -160,6 +160,7 @@ impl Sender {
 
     /// When time alone will give [`Sender::poll_action`] or [`Sender::observe_due`] something to say,
     /// at the latest.
+    #[cfg(test)]
     pub(crate) fn next_timer(&self, now: Instant) -> Option<Instant> {
         if self.over {
             return None;
