@@ -305,15 +305,16 @@ impl Routing {
 }
 
 impl Effort {
-    /// About two seconds each at 200 Mbit/s without collisions; `scale` makes it longer.
-    pub(crate) fn new(scale: f64) -> Self {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a handful")]
-        let times = |count: f64| (count * scale).round().max(1.0) as u32;
+    /// About two seconds each without collisions, at any rate; `scale` makes it longer.
+    pub(crate) fn new(scale: f64, mbps: u32) -> Self {
+        let rate = f64::from(mbps) / 200.0;
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "far below 2^32")]
+        let times = |count: f64| count.round().max(1.0) as u32;
         Self {
-            ring_bytes: 8 << 20,
-            ring_repeats: times(4.0),
-            permutation: Duration::from_millis(u64::from(times(2000.0))),
-            messages: u64::from(times(24.0)),
+            ring_bytes: 16 * usize::try_from(times(rate * f64::from(512 << 10))).unwrap_or(1),
+            ring_repeats: times(4.0 * scale),
+            permutation: Duration::from_millis(u64::from(times(2000.0 * scale))),
+            messages: u64::from(times(24.0 * scale * rate)),
         }
     }
 }
@@ -321,6 +322,14 @@ impl Effort {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_effort_takes_as_long_at_any_rate() {
+        let at = |mbps| Effort::new(1.0, mbps);
+        assert_eq!((at(200).ring_bytes, at(200).ring_repeats, at(200).messages), (8 << 20, 4, 24));
+        assert_eq!((at(50).ring_bytes, at(50).ring_repeats, at(50).messages), (2 << 20, 4, 6));
+        assert_eq!(at(1).messages, 1);
+    }
 
     #[test]
     fn a_host_is_as_fast_as_the_last_of_what_it_receives() {

@@ -50,7 +50,7 @@ pub(super) fn page(report: &Report) -> anyhow::Result<String> {
 
 const STYLE: &str = "\
 body { font-family: sans-serif; max-width: 920px; margin: 2em auto; padding: 0 1em; color: #222; }
-table { border-collapse: collapse; font-size: 90%; }
+table { border-collapse: collapse; font-size: 90%; display: block; overflow-x: auto; white-space: nowrap; }
 th, td { padding: 0.25em 0.7em; text-align: right; border-bottom: 1px solid #ddd; }
 th:nth-child(-n+2), td:nth-child(-n+2) { text-align: left; }
 svg { max-width: 100%; height: auto; }

@@ -84,7 +84,7 @@ fn measure(args: &FabricArgs, plugin: &Path, scene: &Scene) -> anyhow::Result<Re
     let shaped = Shaped::up(&args.topology, args.rate)?;
     let server = path_server(&shaped.lab, &args.topology).context("starting the path server")?;
     let routings = [Routing::Ecmp, Routing::Spread, Routing::Load(server.url()), Routing::Multipath];
-    let effort = Effort::new(if args.quick { 0.67 } else { 1.0 });
+    let effort = Effort::new(if args.quick { 0.67 } else { 1.0 }, args.rate);
     let trials = args.trials.unwrap_or(if args.quick { 6 } else { 30 });
     let comparison = Comparison::measure(scene, plugin, &shaped, &routings, trials, &effort)?;
     let mut throughput = BTreeMap::new();

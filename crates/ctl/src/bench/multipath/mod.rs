@@ -168,7 +168,7 @@ impl Bench {
     fn compare(&self) -> anyhow::Result<Comparison> {
         let shaped = Shaped::up(&self.fabric, self.rate)?;
         let routings = [Routing::Ecmp, Routing::Spread, Routing::Multipath];
-        let effort = Effort::new(if self.quick { 0.67 } else { 1.0 });
+        let effort = Effort::new(if self.quick { 0.67 } else { 1.0 }, self.rate);
         Comparison::measure(&self.scene, &self.plugin, &shaped, &routings, self.trials, &effort)
     }
 }
