@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-/// Counts rounds in which nothing moved, and waits between them.
+/// Knows for how long nothing has moved, and waits between rounds.
 ///
 /// NCCL's threads yield and poll on; they have a core each. Here ranks outnumber cores, and who yields to a busy thread
 /// is not run again for a time slice, milliseconds later, while who wakes from a sleep is run at once. The longer
@@ -10,8 +10,7 @@ use std::time::{Duration, Instant};
 /// wait for a slow network leave the cores to those that work.
 #[derive(Debug, Default)]
 pub(crate) struct Idle {
-    rounds: u32,
-    /// When the naps began.
+    /// Since when nothing moves.
     since: Option<Instant>,
 }
 
@@ -23,13 +22,12 @@ impl Idle {
 
     /// Nothing moved.
     pub(crate) fn wait(&mut self) {
-        self.rounds = self.rounds.saturating_add(1);
-        if self.rounds <= SPINS {
+        let waited = self.since.get_or_insert_with(Instant::now).elapsed();
+        if waited < SPIN {
             std::hint::spin_loop();
-            return;
+        } else {
+            std::thread::sleep(nap(waited));
         }
-        let since = *self.since.get_or_insert_with(Instant::now);
-        std::thread::sleep(nap(since.elapsed()));
     }
 }
 
@@ -38,8 +36,9 @@ fn nap(waited: Duration) -> Duration {
     (waited / 8).clamp(SHORTEST, LONGEST)
 }
 
-/// With a few system calls each, about as long as a peer on another core takes to answer.
-const SPINS: u32 = 30;
+/// A few times what a peer on another core takes to answer. A time and not a number of rounds: a net whose calls are cheaper
+/// would go to sleep sooner and look slower.
+const SPIN: Duration = Duration::from_micros(60);
 
 /// The kernel adds its timer slack, 50 µs; more would show in the times of small messages.
 const SHORTEST: Duration = Duration::from_micros(10);

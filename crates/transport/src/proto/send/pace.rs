@@ -24,6 +24,12 @@ const FIRST: u64 = 128 << 10;
 /// others for a few. A multiple of that would let a slow path hold the window of requests.
 const AHEAD: Duration = Duration::from_millis(5);
 
+/// Bytes that may be on their way on any path.
+///
+/// On a link that others fill too, acknowledgements are late because of the others' queue. A limit by time alone would take
+/// that for a slow path: less is sent, so less is delivered, so still less is sent.
+const LEAST_AHEAD: u64 = 64 << 10;
+
 /// What a subflow was seen to do.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pace {
@@ -89,7 +95,7 @@ impl Pace {
     ///
     /// Two chunks at least, so that one is in the socket while the other is acknowledged.
     pub(super) fn limit(&self) -> u64 {
-        (2 * self.chunk()).max(bytes(self.rate, AHEAD + self.least_rtt))
+        (2 * self.chunk()).max(bytes(self.rate, AHEAD + self.least_rtt)).max(LEAST_AHEAD)
     }
 
     /// How long a frame is expected to take that is the last of `ahead` bytes.
@@ -103,10 +109,10 @@ impl Pace {
 
     /// Silence after which a path is suspect.
     ///
-    /// Twice what a frame takes here, with all that is queued before it and the receiver's wait: TCP's
+    /// Three times what a frame takes here, with all that is queued before it and the receiver's wait: TCP's
     /// own acknowledgements come many times in between.
     pub(super) fn patience(&self) -> Duration {
-        (self.ack_time * 2).max(self.gap * 2).clamp(LEAST_PATIENCE, MOST_PATIENCE)
+        (self.ack_time * 3).max(self.gap * 2).clamp(LEAST_PATIENCE, MOST_PATIENCE)
     }
 
     /// Says whether the subflow has come down far from what it did lately.
@@ -182,8 +188,9 @@ impl Pace {
     }
 }
 
-/// Bounds of [`Pace::patience`]: below 10 ms the scheduler of a busy host looks like a dead path.
-const LEAST_PATIENCE: Duration = Duration::from_millis(10);
+/// Bounds of [`Pace::patience`]: below 15 ms the scheduler of a busy host looks like a dead
+/// path.
+const LEAST_PATIENCE: Duration = Duration::from_millis(15);
 const MOST_PATIENCE: Duration = Duration::from_millis(100);
 
 /// How long the longest gap, and the best rate, count in full.
