@@ -5,7 +5,7 @@ use srv6_routes::{LinuxRoutes, collect_garbage};
 
 use crate::routes::LOCK_PATIENCE;
 
-/// Removes the routes of ours (protocol 196) that no living process of this network namespace holds
+/// Removes the routes and rules of ours (protocol 196) that no living process of this network namespace holds
 #[derive(Debug, clap::Args)]
 pub(crate) struct GcArgs {}
 
@@ -16,11 +16,19 @@ pub(crate) fn run(_args: &GcArgs) -> anyhow::Result<()> {
     for route in &garbage.removed {
         println!("removed {}", route.key.destination);
     }
-    println!("{} removed, {} in use", garbage.removed.len(), garbage.kept.len());
-    if garbage.failed.is_empty() {
+    for rule in &garbage.removed_rules {
+        println!("removed rule {rule}");
+    }
+    println!(
+        "{} removed, {} in use",
+        garbage.removed.len() + garbage.removed_rules.len(),
+        garbage.kept.len() + garbage.kept_rules.len()
+    );
+    let routes = garbage.failed.iter().map(|(key, error)| format!("{}: {error}", key.destination));
+    let rules = garbage.failed_rules.iter().map(|(rule, error)| format!("rule {rule}: {error}"));
+    let reasons: Vec<String> = routes.chain(rules).collect();
+    if reasons.is_empty() {
         return Ok(());
     }
-    let reasons: Vec<String> =
-        garbage.failed.iter().map(|(key, error)| format!("{}: {error}", key.destination)).collect();
     bail!("could not remove {}", reasons.join("; "))
 }

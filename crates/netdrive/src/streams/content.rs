@@ -37,23 +37,29 @@ pub(super) fn read(message: &[u8]) -> Option<(u64, Mark)> {
 
 /// Writes what follows the header.
 pub(super) fn write(message: &mut [u8], pair: usize, number: u64) {
-    let (words, _) = message.as_chunks_mut();
+    let (words, rest) = message.as_chunks_mut();
+    let end = value(pair, number, words.len()).to_ne_bytes();
     for (word, bytes) in words.iter_mut().enumerate().skip(HEADER / 8) {
         *bytes = value(pair, number, word).to_ne_bytes();
     }
+    for (to, from) in rest.iter_mut().zip(end) {
+        *to = from;
+    }
 }
 
-/// How many bytes after the header are not what [`write`] wrote; those of an incomplete last word aren't looked at.
+/// How many bytes after the header are not what [`write`] wrote.
 pub(super) fn wrong(message: &[u8], pair: usize, number: u64) -> u64 {
-    let (words, _) = message.as_chunks();
-    let words = words.iter().enumerate().skip(HEADER / 8);
-    words
+    let (words, rest) = message.as_chunks();
+    let differ = |bytes: &[u8], word: usize| -> u64 {
+        let right = value(pair, number, word).to_ne_bytes();
+        bytes.iter().zip(right).map(|(got, wanted)| u64::from(*got != wanted)).sum()
+    };
+    let whole = words.iter().enumerate().skip(HEADER / 8);
+    let wrong = whole
         .filter(|(word, bytes)| **bytes != value(pair, number, *word).to_ne_bytes())
-        .map(|(word, bytes)| {
-            let right = value(pair, number, word).to_ne_bytes();
-            bytes.iter().zip(right).map(|(got, wanted)| u64::from(*got != wanted)).sum::<u64>()
-        })
-        .sum()
+        .map(|(word, bytes)| differ(bytes, word))
+        .sum::<u64>();
+    wrong + differ(rest, words.len())
 }
 
 /// Any mixing does in which neighbouring words, messages and streams differ: a chunk in a wrong place must show.
@@ -92,5 +98,11 @@ mod tests {
         assert!(wrong(&message, 4, 9) > 3900);
         message.rotate_left(8);
         assert!(wrong(&message, 3, 9) > 3900);
+
+        let mut odd = vec![0; 29];
+        write(&mut odd, 3, 9);
+        assert_eq!(wrong(&odd, 3, 9), 0);
+        odd[28] ^= 1;
+        assert_eq!(wrong(&odd, 3, 9), 1, "the last, incomplete word");
     }
 }
