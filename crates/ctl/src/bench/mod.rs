@@ -4,6 +4,7 @@ mod collective;
 mod data;
 mod fabric;
 mod flags;
+mod framed;
 mod iterations;
 mod job;
 mod json;

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use super::carried::Carried;
+use crate::bench::framed;
 
 /// Sent first, both ways: other programs that knock, and other releases of this one, are told apart by it.
 pub(super) const GREETING: &[u8; 22] = b"srv6ctl bench p2p v1\r\n";
@@ -77,24 +78,11 @@ pub(super) enum Frame {
 
 impl Frame {
     pub(super) fn write(&self, to: &mut impl Write) -> io::Result<()> {
-        let body = serde_json::to_vec(self)?;
-        let length = u32::try_from(body.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
-        // One write: two would wait for each other's acknowledgement.
-        let mut bytes = length.to_be_bytes().to_vec();
-        bytes.extend(body);
-        to.write_all(&bytes)
+        framed::write(self, to)
     }
 
     pub(super) fn read(from: &mut impl Read) -> io::Result<Self> {
-        let mut length = [0; 4];
-        from.read_exact(&mut length)?;
-        let length = u32::from_be_bytes(length);
-        if length > LONGEST {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, format!("a message of {length} bytes")));
-        }
-        let mut body = Vec::new();
-        from.take(length.into()).read_to_end(&mut body)?;
-        Ok(serde_json::from_slice(&body)?)
+        framed::read(from, LONGEST)
     }
 }
 

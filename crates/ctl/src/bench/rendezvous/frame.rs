@@ -4,6 +4,8 @@ use std::io::{self, Read, Write};
 
 use serde::{Deserialize, Serialize};
 
+use crate::bench::framed;
+
 /// Sent first by whoever connects; other programs that knock are told apart by it.
 pub(super) const GREETING: &[u8; 24] = b"srv6ctl bench ranks v1\r\n";
 
@@ -33,24 +35,11 @@ pub(super) enum Frame {
 
 impl Frame {
     pub(super) fn write(&self, to: &mut impl Write) -> io::Result<()> {
-        let body = serde_json::to_vec(self)?;
-        let length = u32::try_from(body.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
-        // One write: two would wait for each other's acknowledgement.
-        let mut bytes = length.to_be_bytes().to_vec();
-        bytes.extend(body);
-        to.write_all(&bytes)
+        framed::write(self, to)
     }
 
     pub(super) fn read(from: &mut impl Read) -> io::Result<Self> {
-        let mut length = [0; 4];
-        from.read_exact(&mut length)?;
-        let length = u32::from_be_bytes(length);
-        if length > LONGEST {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, format!("a message of {length} bytes")));
-        }
-        let mut body = Vec::new();
-        from.take(length.into()).read_to_end(&mut body)?;
-        Ok(serde_json::from_slice(&body)?)
+        framed::read(from, LONGEST)
     }
 }
 
