@@ -125,3 +125,60 @@ fn connector(
 pub(super) fn is_on_this_host(address: IpAddr) -> bool {
     Addresses::read().is_ok_and(|addresses| addresses.is_ours(address))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use srv6_transport::Listener;
+
+    use super::*;
+
+    struct Never;
+
+    impl LaneSource for Never {
+        fn request(&self, flow: Flow, _wanted: LanesWanted) -> Arc<dyn HeldLanes> {
+            panic!("asked for lanes of {flow}");
+        }
+
+        fn settle(&self, _patience: Duration) {}
+    }
+
+    #[test]
+    fn a_peer_on_this_host_is_connected_without_lanes_even_if_strict() {
+        let config = Config { paths: 2, ..Config::default() };
+        let shares = Arc::new(Shares::new());
+        let terms = Terms { strict: true, patience: Duration::from_secs(1), pinning: None, dry_run: false };
+        let way = Way { config: &config, shares: &shares, source: Some(&Never), terms };
+        let ours: IpAddr = [127, 0, 0, 1].into();
+        let mut listener = Listener::bind(ours, None, &config).unwrap();
+        let now = Instant::now();
+        let mut dialing = Dialing::begin(listener.address(), ours, &way, now).unwrap();
+        let (mut made, mut accepted) = (None, None);
+        while made.is_none() || accepted.is_none() {
+            assert!(now.elapsed() < Duration::from_secs(10), "made: {made:?}, accepted: {accepted:?}");
+            if made.is_none()
+                && let Progress::Ready(connected) = dialing.poll(&way, Instant::now()).unwrap()
+            {
+                made = Some(connected);
+            }
+            accepted = accepted.or_else(|| listener.accept().unwrap());
+        }
+        assert!(made.unwrap().held.is_none());
+    }
+
+    #[test]
+    fn a_peer_of_another_family_has_no_lanes() {
+        let config = Config::default();
+        let shares = Arc::new(Shares::new());
+        let terms = Terms { strict: true, patience: Duration::from_secs(1), pinning: None, dry_run: false };
+        let way = Way { config: &config, shares: &shares, source: Some(&Never), terms };
+        let to = ListenAddress::new("[2001:db8::7]:4000".parse().unwrap(), 4);
+        let ours: IpAddr = [192, 0, 2, 1].into();
+        let error = Dialing::begin(to, ours, &way, Instant::now()).unwrap_err();
+        assert!(error.to_string().contains("192.0.2.1"), "{error}");
+        assert!(error.to_string().contains("2001:db8::7"), "{error}");
+        let lenient = Way { terms: Terms { strict: false, ..terms }, ..way };
+        assert!(Dialing::begin(to, ours, &lenient, Instant::now()).is_ok());
+    }
+}

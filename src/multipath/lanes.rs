@@ -155,3 +155,118 @@ impl PathKeeper for Keeper {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use parking_lot::Mutex;
+    use srv6_fabric::Segments;
+    use srv6_routes::Slot;
+    use srv6_steer::Steered;
+
+    use super::*;
+
+    /// Lanes whose state the test sets.
+    #[derive(Debug)]
+    struct Prop {
+        status: Mutex<LanesStatus>,
+        avoided: Mutex<Vec<usize>>,
+    }
+
+    struct Script(Arc<Prop>);
+
+    impl LaneSource for Script {
+        fn request(&self, _flow: Flow, _wanted: LanesWanted) -> Arc<dyn HeldLanes> {
+            Arc::clone(&self.0) as Arc<dyn HeldLanes>
+        }
+
+        fn settle(&self, _patience: Duration) {}
+    }
+
+    impl HeldLanes for Prop {
+        fn status(&self) -> LanesStatus {
+            self.status.lock().clone()
+        }
+
+        fn avoid(&self, lane: usize) {
+            self.avoided.lock().push(lane);
+        }
+    }
+
+    const TERMS: Terms =
+        Terms { strict: false, patience: Duration::from_secs(6), pinning: None, dry_run: false };
+
+    fn ready(pinning: Pinning) -> LanesStatus {
+        let path = |slot: usize| LanePath {
+            slot: Slot::new(slot).unwrap(),
+            segments: Segments::new(vec!["fc00:0:1:2:3::".parse().unwrap()]).unwrap(),
+            mtu: Some(9000),
+            steered: Steered {
+                hops: ["host00", "leaf00", "spine01", "leaf01", "host04"].map(String::from).to_vec(),
+                carrier: "fc00:0:1:2:3::".to_owned(),
+                origin: "topology file".to_owned(),
+                took: Duration::ZERO,
+                asking: Duration::ZERO,
+            },
+        };
+        LanesStatus::Ready(Arc::new(Lanes { pinning, lanes: vec![path(1), path(0)], spares: 0 }))
+    }
+
+    fn begin(status: LanesStatus, now: Instant) -> (Arc<Prop>, Asking) {
+        let prop = Arc::new(Prop { status: Mutex::new(status), avoided: Mutex::default() });
+        let flow = Flow { src: "2001:db8::1".parse().unwrap(), dst: "2001:db8::2".parse().unwrap() };
+        let wanted = LanesWanted { count: 2, pinning: None, along: Vec::new() };
+        let asking = Asking::begin(&Script(Arc::clone(&prop)), flow, wanted, now);
+        (prop, asking)
+    }
+
+    fn pins(pinning: Pinning, terms: Terms) -> Vec<Pin> {
+        let now = Instant::now();
+        match begin(ready(pinning), now).1.poll(now, terms).unwrap() {
+            Progress::Ready(pinned) => pinned.lanes.into_iter().map(|lane| lane.pin).collect(),
+            Progress::Pending => panic!("the lanes were there"),
+        }
+    }
+
+    #[test]
+    fn each_pinning_becomes_its_pin_and_a_dry_run_none() {
+        assert_eq!(pins(Pinning::Mark, TERMS), [Pin::Mark(0x5352_0001), Pin::Mark(0x5352_0000)]);
+        assert_eq!(
+            pins(Pinning::Ports, TERMS),
+            [Pin::SourcePorts(20736..=20991), Pin::SourcePorts(20480..=20735)]
+        );
+        let header =
+            Pin::RoutingHeader { carriers: vec!["fc00:0:1:2:3::".parse().unwrap()], mtu: Some(9000) };
+        assert_eq!(pins(Pinning::RoutingHeader, TERMS), [header.clone(), header]);
+        assert_eq!(pins(Pinning::Mark, Terms { dry_run: true, ..TERMS }), [Pin::None, Pin::None]);
+    }
+
+    #[test]
+    fn an_answer_is_waited_for_but_not_for_ever() {
+        let start = Instant::now();
+        let (prop, asking) = begin(LanesStatus::Pending, start);
+        let before = start + TERMS.patience - Duration::from_millis(1);
+        assert!(matches!(asking.poll(before, TERMS), Ok(Progress::Pending)));
+        let error = asking.poll(start + TERMS.patience, TERMS).unwrap_err().to_string();
+        assert_eq!(error, "connection 2001:db8::1 -> 2001:db8::2 can't be steered: no answer in 6s");
+        *prop.status.lock() = LanesStatus::Failed("no path from leaf00".into());
+        let error = asking.poll(start, TERMS).unwrap_err().to_string();
+        assert!(error.ends_with("can't be steered: no path from leaf00"), "{error}");
+    }
+
+    #[test]
+    fn the_keeper_reaches_the_lanes_as_long_as_they_are_held() {
+        let now = Instant::now();
+        let (prop, asking) = begin(ready(Pinning::Mark), now);
+        let held: Arc<dyn HeldLanes> = Arc::clone(&prop) as Arc<dyn HeldLanes>;
+        let keeper = Keeper::new(&held);
+        keeper.avoid(1);
+        assert_eq!(*prop.avoided.lock(), [1]);
+        assert_eq!(keeper.path(0).as_deref(), Some("host00 > leaf00 > spine01 > leaf01 > host04"));
+        assert_eq!(keeper.path(2), None);
+        let weak = Arc::downgrade(&prop);
+        drop((prop, asking, held));
+        assert_eq!(weak.strong_count(), 0, "the keeper holds no claim");
+        keeper.avoid(0);
+        assert_eq!(keeper.path(0), None);
+    }
+}
