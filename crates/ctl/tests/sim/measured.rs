@@ -101,7 +101,9 @@ fn all_reduce(lab: &Lab, name: &str, hosts: &[String], settings: &[(&str, &str)]
         let log = folder.join(format!("{rank}.err"));
         let mut command = lab.node(host).unwrap().command(env!("CARGO_BIN_EXE_srv6ctl"));
         command
-            .args(["bench", "all-reduce", "-b", "2M", "-e", "2M", "-n", "2", "-w", "0", "--plugin"])
+            .args(["bench", "all-reduce", "-b", "2M", "-e", "2M", "-n", "2", "-w", "0"])
+            // One TCP connection per flow: ECMP hashes each, and the simulation one per channel.
+            .args(["--channels", "1", "--plugin"])
             .arg(&plugin)
             .env("RANK", rank.to_string())
             .env("WORLD_SIZE", hosts.len().to_string())
