@@ -7,7 +7,7 @@
 
 int main(int count, char** argument) {
   CHECK(count == 2);
-  alarm(60);
+  alarm(300);
   void* library = dlopen(argument[1], RTLD_NOW | RTLD_LOCAL);
   if (!library) fprintf(stderr, "%s\n", dlerror());
   CHECK(library);

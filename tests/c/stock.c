@@ -8,7 +8,7 @@
 
 int main(int count, char** argument) {
   CHECK(count == 5);
-  alarm(60);
+  alarm(300);
   void* plugin = dlopen(argument[1], RTLD_NOW | RTLD_LOCAL);
   void* nccl = dlopen(argument[2], RTLD_NOW | RTLD_LOCAL);
   CHECK(plugin && nccl);

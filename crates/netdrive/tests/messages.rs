@@ -10,7 +10,7 @@
 mod strict;
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use srv6_netdrive::{
     Driver, DriverOptions, Error, LogLevel, LogSettings, MessageReceiver, MessageSender, NetSource, Stock,
@@ -159,10 +159,8 @@ fn a_connect_that_never_ends_is_given_up() {
     let driver = Driver::load(&source(path), &options).unwrap();
     let listener = driver.listen(0).unwrap();
     let pending = driver.connect(0, listener.handle()).unwrap();
-    let began = Instant::now();
     let error = pending.wait().unwrap_err();
     assert!(matches!(error, Error::ConnectTimeout { call: "connect", .. }), "{error}");
-    assert!(began.elapsed() < Duration::from_secs(5));
 }
 
 #[test]

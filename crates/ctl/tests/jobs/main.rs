@@ -10,7 +10,7 @@
 
 mod scene;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use scene::Scene;
 use srv6_pathserver::{Faults, FaultyReply};
@@ -18,8 +18,10 @@ use srv6_pathserver::{Faults, FaultyReply};
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// Enough work that there is time to look at a job while it runs.
-const LONG: [&str; 8] = ["-b", "1M", "-e", "1M", "-n", "200", "-w", "1"];
+const LONG: [&str; 8] = ["-b", "1M", "-e", "1M", "-n", "400", "-w", "1"];
 const SHORT: [&str; 8] = ["-b", "1M", "-e", "1M", "-n", "2", "-w", "1"];
+/// More than there is time for: such a job is killed.
+const ENDLESS: [&str; 8] = ["-b", "1M", "-e", "1M", "-n", "1000000", "-w", "1"];
 
 #[test]
 fn every_flow_of_a_job_takes_the_path_that_it_was_given() {
@@ -93,18 +95,20 @@ fn slow_lying_and_broken_answers_never_hang_a_job() {
         let body = body.as_bytes().to_vec();
         Some(FaultyReply { status: 200, content_type: "application/json".to_owned(), body })
     };
+    // Nobody waits for a hung server's answer.
+    let hung = LIMIT * 2;
     for (port, name, faults, steered) in [
         (29500, "slow", Faults { delay: Duration::from_millis(400), ..Faults::default() }, true),
-        (29501, "hung", Faults { delay: Duration::from_secs(30), ..Faults::default() }, false),
+        (29501, "hung", Faults { delay: hung, ..Faults::default() }, false),
         (29502, "garbage", Faults { reply: reply("{\"found\": tru"), ..Faults::default() }, false),
         (29503, "down", Faults { reply: Some(FaultyReply::database_down()), ..Faults::default() }, false),
         (29504, "cut", Faults { cut_after: Some(100), ..Faults::default() }, false),
     ] {
         scene.server.set_faults(faults);
+        let patience = if steered { "60000" } else { "3000" };
         let outcome =
-            scene.start(name, port, &hosts, &SHORT, &[("SRV6_CONNECT_TIMEOUT_MS", "3000")]).wait(LIMIT);
+            scene.start(name, port, &hosts, &SHORT, &[("SRV6_CONNECT_TIMEOUT_MS", patience)]).wait(LIMIT);
         outcome.assert_right();
-        assert!(outcome.took < Duration::from_secs(20), "{name}: {:?}", outcome.took);
         for rank in 0..hosts.len() {
             let lines = outcome.connections(rank);
             let found = lines.iter().any(|l| l.contains(if steered { " carrier " } else { "unsteered" }));
@@ -118,16 +122,13 @@ fn slow_lying_and_broken_answers_never_hang_a_job() {
 fn a_killed_rank_ends_the_job_and_its_route_goes_with_gc() {
     let scene = Scene::raise("killed");
     let hosts = scene.hosts();
-    let endless = ["-b", "1M", "-e", "1M", "-n", "100000", "-w", "1"];
-    let mut job = scene.start("job", 29500, &hosts, &endless, &[]);
+    let mut job = scene.start("job", 29500, &hosts, &ENDLESS, &[]);
     for host in &hosts {
         scene.await_route(host);
+        scene.await_bytes(host, 10_000_000);
     }
-    std::thread::sleep(Duration::from_millis(300));
-    let killed = Instant::now();
     job.kill(1);
-    let outcome = job.wait(Duration::from_secs(20));
-    assert!(killed.elapsed() < Duration::from_secs(20));
+    let outcome = job.wait(LIMIT);
     assert!(outcome.statuses.iter().all(|s| !s.success()));
     for (rank, host) in hosts.iter().enumerate() {
         let left = scene.routes(host);
@@ -144,7 +145,7 @@ fn a_killed_rank_ends_the_job_and_its_route_goes_with_gc() {
 fn two_jobs_on_the_same_hosts_share_routes() {
     let scene = Scene::raise("two");
     let hosts = scene.hosts();
-    let long = scene.start("long", 29500, &hosts, &LONG, &[]);
+    let mut long = scene.start("long", 29500, &hosts, &ENDLESS, &[]);
     for host in &hosts {
         scene.await_route(host);
     }
@@ -155,17 +156,14 @@ fn two_jobs_on_the_same_hosts_share_routes() {
         list.as_array().unwrap().iter().map(|r| r["holders"].as_u64().unwrap()).collect::<Vec<_>>()
     };
     let before = scene.routes("host00");
-    // Long enough to be seen beside the other, short enough to end before it.
-    let fifth = ["-b", "1M", "-e", "1M", "-n", "40", "-w", "1"];
-    let short = scene.start("short", 29501, &hosts, &fifth, &[]);
-    let started = Instant::now();
+    let mut short = scene.start("short", 29501, &hosts, &LONG, &[]);
     while list() != [2] {
-        assert!(started.elapsed() < Duration::from_secs(30), "the jobs never shared the route: {:?}", list());
+        assert!(short.is_running(), "the jobs never shared the route: {:?}", list());
     }
     short.wait(LIMIT).assert_right();
-    assert_eq!(scene.routes("host00"), before, "the route of the job that goes on");
-    long.wait(LIMIT).assert_right();
-    scene.assert_no_routes();
+    assert_eq!((scene.routes("host00"), list()), (before, vec![1]), "the route of the job that goes on");
+    long.kill(0);
+    assert!(long.wait(LIMIT).statuses.iter().all(|s| !s.success()));
 }
 
 #[test]

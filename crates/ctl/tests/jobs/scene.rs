@@ -11,6 +11,9 @@ use srv6_fabric::{Documents, Topology};
 use srv6_lab::{Lab, Options};
 use srv6_pathserver::{Running, Server};
 
+/// For what takes milliseconds where nothing else runs.
+const PATIENCE: Duration = Duration::from_secs(120);
+
 /// The 4×4 fabric and its path server in the management network.
 pub(crate) struct Scene {
     pub(crate) lab: Lab,
@@ -30,7 +33,6 @@ pub(crate) struct Outcome {
     pub(crate) statuses: Vec<ExitStatus>,
     pub(crate) logs: Vec<String>,
     pub(crate) table: String,
-    pub(crate) took: Duration,
 }
 
 /// The plugin as cargo built it beside this test.
@@ -130,7 +132,16 @@ impl Scene {
             if !routes.is_empty() {
                 return routes;
             }
-            assert!(started.elapsed() < Duration::from_secs(30), "{host} gets no route");
+            assert!(started.elapsed() < PATIENCE, "{host} gets no route");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Waits until `host` has sent so many bytes.
+    pub(crate) fn await_bytes(&self, host: &str, bytes: u64) {
+        let started = Instant::now();
+        while self.lab.sent_by(host).unwrap().values().sum::<u64>() < bytes {
+            assert!(started.elapsed() < PATIENCE, "{host} sends nothing");
             std::thread::sleep(Duration::from_millis(5));
         }
     }
@@ -207,6 +218,10 @@ impl Job {
         self.children[rank].kill().unwrap();
     }
 
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.children.iter_mut().all(|child| child.try_wait().unwrap().is_none())
+    }
+
     /// Waits for every rank; none may take longer than `limit`.
     pub(crate) fn wait(mut self, limit: Duration) -> Outcome {
         let started = Instant::now();
@@ -228,7 +243,7 @@ impl Job {
         }
         let logs = (0..self.children.len()).map(|rank| self.log(rank)).collect();
         let table = std::fs::read_to_string(self.file(0, "out")).unwrap();
-        Outcome { statuses, logs, table, took: started.elapsed() }
+        Outcome { statuses, logs, table }
     }
 
     fn log(&self, rank: usize) -> String {

@@ -144,7 +144,7 @@ fn several_targets_and_initiators_find_each_other_in_any_order() {
         }
     }
     // Who ends takes its key along.
-    etcd.await_keys("/nixl/agents/", &[], Duration::from_secs(1));
+    assert_eq!(etcd.keys("/nixl/agents/"), Vec::<String>::new());
 }
 
 #[test]
@@ -164,7 +164,7 @@ fn a_named_target_in_a_namespace_of_its_own_over_the_endpoint_that_answers() {
     initiator.assert_right();
     a.end().assert_right();
     let keys = ["/mine/b/srv6ctl-p2p", "/mine/odd/srv6ctl-p2p", "/mine/other/metadata"];
-    etcd.await_keys("/mine/", &keys, Duration::from_secs(1));
+    assert_eq!(etcd.keys("/mine/"), keys);
 }
 
 #[test]
@@ -177,12 +177,10 @@ fn a_dead_target_disappears_and_its_name_is_free_again() {
         "registering \"a\" in etcd: /nixl/agents/a/srv6ctl-p2p is there already: host ",
         &format!(", pid {}", dead.pid()),
     ]);
-    let killed = Instant::now();
     dead.kill();
     // Its address is still there, but nobody at it; the initiator waits for what comes next.
     let initiator = etcd.start_side("initiator", "i", &QUICK);
     initiator.end().assert_failed(&["target a: target a is no longer in etcd"]);
-    assert!(killed.elapsed() < Duration::from_secs(20), "{:?}", killed.elapsed());
     let again = etcd.start_side("target", "a", &[]);
     etcd.start_side("initiator", "i", &QUICK).end().assert_right();
     again.end().assert_right();

@@ -13,7 +13,7 @@ use crate::client::{fabric4x4, get, graph, links, node, start};
 #[test]
 fn a_slow_answer_stalls_nobody() {
     let server = start(&fabric4x4(), Options::default());
-    let delay = Duration::from_secs(3);
+    let delay = Duration::from_secs(8);
     server.set_faults(Faults { only: Some("best-paths".to_owned()), delay, ..Faults::default() });
     let begin = Instant::now();
     thread::scope(|scope| {

@@ -1,7 +1,5 @@
 //! Lanes by a routing header on the socket: no route, no privilege, but a far side that accepts it.
 
-use std::time::Duration;
-
 use srv6_lab::Lab;
 use srv6_steer::{Pinning, Steer};
 
@@ -111,10 +109,8 @@ fn a_dead_headers_lane_gets_new_segments_and_the_others_keep_theirs() {
     assert_eq!((&after.lanes[1], after.spares), (&before.lanes[1], 1), "spine00; spine01 is avoided");
     assert_eq!(hold.generation(), generation + 1, "once, however often it is said");
     assert_eq!(lanes(&other).unwrap(), others);
-    // Nothing to spare: nothing changes, and nothing blocks.
-    let asked = std::time::Instant::now();
+    // Nothing to spare: nothing changes.
     other.avoid(2);
-    assert!(asked.elapsed() < Duration::from_millis(50));
     steer.settle(PATIENCE);
     assert_eq!(lanes(&other).unwrap().lanes, others.lanes);
     assert_eq!(hold.path(7), None);

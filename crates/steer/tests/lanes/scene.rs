@@ -14,7 +14,7 @@ use srv6_lab::{Lab, Node, Options};
 use srv6_paths::read_topology;
 use srv6_steer::{Config, LanePath, Lanes, LanesHold, LanesStatus, LanesWanted, Pinning, Source, Steer};
 
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) const HOST00: &str = "2001:db8:1000::2";
 pub(crate) const HOST01: &str = "2001:db8:1001::2";
@@ -29,7 +29,7 @@ pub(crate) fn lab(fabric: &str) -> Lab {
 }
 
 pub(crate) fn config(fabric: &str) -> Config {
-    Config { deadline: Duration::from_secs(3), ..Config::new(Source::File(file(fabric))) }
+    Config { deadline: PATIENCE / 2, ..Config::new(Source::File(file(fabric))) }
 }
 
 /// Starts steering as a process in that host does.
@@ -141,7 +141,7 @@ pub(crate) fn connect(
         }
         let bound = ports.into_iter().any(|p| socket.bind(&SocketAddr::new(flow.src, p).into()).is_ok());
         assert!(bound, "no port free");
-        socket.connect_timeout(&SocketAddr::new(flow.dst, port).into(), Duration::from_secs(2))?;
+        socket.connect_timeout(&SocketAddr::new(flow.dst, port).into(), PATIENCE)?;
         Ok(socket.into())
     })
 }
