@@ -69,18 +69,22 @@ pub struct Holders;
 /// Mutual exclusion among the processes of a network namespace, while one compares references with routes.
 #[derive(Debug)]
 pub struct HoldersLock {
-    socket: Option<UnixDatagram>,
+    _private: (),
 }
 
 impl Drop for HoldersLock {
     fn drop(&mut self) {
-        drop(self.socket.take());
+        drop(LOCKED.lock().take());
         CHANGING.store(false, Ordering::Release);
     }
 }
 
-/// Set while a thread of this process has, or tries to get, the lock. A fork waits for it: a child that got a copy of
-/// the lock's socket would keep every process of the host from changing routes for as long as it lives.
+/// The lock's socket, where a forked child finds its copy: with one it would keep every process of the host from changing
+/// routes for as long as it lives.
+static LOCKED: Mutex<Option<UnixDatagram>> = Mutex::new(None);
+
+/// Set while a thread of this process has, or tries to get, the lock. A fork waits for it, so that the socket isn't just being
+/// made.
 static CHANGING: AtomicBool = AtomicBool::new(false);
 
 thread_local! {
@@ -141,7 +145,10 @@ impl Holders {
         loop {
             if try_change() {
                 match bind(LOCK) {
-                    Ok(socket) => return Ok(HoldersLock { socket: Some(socket) }),
+                    Ok(socket) => {
+                        *LOCKED.lock() = Some(socket);
+                        return Ok(HoldersLock { _private: () });
+                    }
                     Err(error) => {
                         CHANGING.store(false, Ordering::Release);
                         if error.kind() != io::ErrorKind::AddrInUse {
@@ -179,28 +186,33 @@ impl Holders {
     /// # Errors
     /// `/proc` can't be read.
     pub fn count(self, _lock: &HoldersLock) -> Result<HoldCounts, RouteError> {
-        let path = "/proc/thread-self/net/unix";
-        let mut counts: HashMap<String, HashSet<u64>> = HashMap::new();
         let mut held = Process::current().held.lock();
         let closed = &mut held.get_or_insert_default().closed;
+        let mut sockets = listed()?;
         let mut seen = HashSet::new();
-        // Twice: the kernel gives the list page by page, and a socket that is closed in between can make it skip
-        // another one. A route must not go because of that.
-        let read = || std::fs::read_to_string(path).map_err(|source| kernel("read /proc/net/unix", source));
-        let lists = [read()?, read()?];
-        for line in lists.iter().flat_map(|list| list.lines()) {
-            let Some((fields, name)) = line.rsplit_once('@') else { continue };
-            let Some((route, _)) = name.strip_prefix(HOLD).and_then(|n| n.rsplit_once('/')) else { continue };
-            let inode = fields.split_whitespace().next_back().and_then(|i| i.parse().ok()).unwrap_or(0);
-            if closed.contains(&inode) {
-                seen.insert(inode);
-            } else {
-                counts.entry(route.to_owned()).or_default().insert(inode);
-            }
+        for inodes in sockets.values_mut() {
+            seen.extend(inodes.extract_if(|inode| closed.contains(inode)));
         }
         *closed = seen;
-        Ok(HoldCounts(counts))
+        Ok(HoldCounts(sockets))
     }
+}
+
+/// Inodes of the reference sockets in the calling thread's network namespace, by the name of what they refer to.
+pub(crate) fn listed() -> Result<HashMap<String, HashSet<u64>>, RouteError> {
+    let path = "/proc/thread-self/net/unix";
+    // Twice: the kernel gives the list page by page, and a socket that is closed in between can make it skip
+    // another one. A route must not go because of that.
+    let read = || std::fs::read_to_string(path).map_err(|source| kernel("read /proc/net/unix", source));
+    let lists = [read()?, read()?];
+    let mut found: HashMap<String, HashSet<u64>> = HashMap::new();
+    for line in lists.iter().flat_map(|list| list.lines()) {
+        let Some((fields, name)) = line.rsplit_once('@') else { continue };
+        let Some((route, _)) = name.strip_prefix(HOLD).and_then(|n| n.rsplit_once('/')) else { continue };
+        let inode = fields.split_whitespace().next_back().and_then(|i| i.parse().ok()).unwrap_or(0);
+        found.entry(route.to_owned()).or_default().insert(inode);
+    }
+    Ok(found)
 }
 
 /// References by route.
@@ -224,9 +236,14 @@ impl HoldCounts {
 }
 
 /// Closes the copies of all reference sockets that a forked child inherited, so that the parent's references
-/// end with the parent. For `pthread_atfork`, after the fork, in the child: takes no lock that could be held.
+/// end with the parent, and that of the lock's. For `pthread_atfork`, after the fork, in the child: takes no lock that could be held.
 pub fn after_fork_in_child() {
     after_fork_in_parent();
+    // If the fork didn't wait until the end: the thread that has the lock is in the parent only.
+    if let Some(mut locked) = LOCKED.try_lock() {
+        *locked = None;
+        CHANGING.store(false, Ordering::Release);
+    }
     // The process that forked is the last one before this: nobody else has set its number yet.
     let mut process = &FIRST;
     while let Some(child) = process.child.get() {
@@ -239,7 +256,7 @@ pub fn after_fork_in_child() {
     }
 }
 
-fn name(key: &RouteKey) -> String {
+pub(crate) fn name(key: &RouteKey) -> String {
     format!("{}/{}", key.table, key.destination)
 }
 
@@ -273,6 +290,6 @@ fn bind(name: &str) -> io::Result<UnixDatagram> {
     UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(name)?)
 }
 
-fn kernel(doing: &str, source: io::Error) -> RouteError {
+pub(crate) fn kernel(doing: &str, source: io::Error) -> RouteError {
     RouteError::Kernel { doing: doing.to_owned(), source }
 }

@@ -6,42 +6,18 @@
     reason = "a test's helper functions fail as tests do"
 )]
 
+mod scene;
+
 use std::net::IpAddr;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use scene::{PATIENCE, in_namespace, sh};
 use srv6_fabric::{Family, Flow, Prefix, Segments};
 use srv6_routes::{
     Dataplane, DryRun, EncapMode, Holders, LaneRules, LinuxRoutes, Match, Missing, Pinning, Route,
     RouteError, RouteKey, Rule, RuleKey, Selector, Slot, Target, collect_garbage, pinning,
 };
-
-const PATIENCE: Duration = Duration::from_secs(5);
-
-/// Runs a test on a thread in a fresh network namespace with one veth pair, `eth1` and its far end.
-fn in_namespace(test: impl FnOnce() + Send + 'static) {
-    let result = std::thread::spawn(move || {
-        // SAFETY: takes no pointers; only this thread changes namespace.
-        assert_eq!(unsafe { libc::unshare(libc::CLONE_NEWNET) }, 0, "{}", std::io::Error::last_os_error());
-        sh("ip link set lo up");
-        sh("ip link add eth1 type veth peer name far");
-        sh("ip link set eth1 up && ip link set far up");
-        sh("ip addr add 2001:db8:1000::2/64 dev eth1 nodad && ip addr add 10.1.0.2/24 dev eth1");
-        sh("ip -6 route add fc00:0::/32 via 2001:db8:1000::1 dev eth1");
-        test();
-    })
-    .join();
-    if let Err(panic) = result {
-        std::panic::resume_unwind(panic);
-    }
-}
-
-fn sh(script: &str) -> String {
-    let out = Command::new("sh").args(["-ec", script]).output().unwrap();
-    let text = String::from_utf8_lossy(&out.stdout).into_owned();
-    assert!(out.status.success(), "{script}: {}{text}", String::from_utf8_lossy(&out.stderr));
-    text
-}
 
 fn slot(number: usize) -> Slot {
     Slot::new(number).unwrap()

@@ -11,9 +11,9 @@ use std::sync::Arc;
 use anyhow::Context;
 use serde::Serialize;
 use srv6_fabric::{Flow, Segments, Topology};
-use srv6_routes::{Dataplane, LinuxRoutes, Route, Slot, Target};
+use srv6_routes::{Dataplane, HoldProcesses, Holders, LinuxRoutes, Route, Slot, Target};
 
-use self::holders::{Holder, Holders};
+use self::holders::Holder;
 use self::tcp::Connection;
 use crate::config::Environment;
 use crate::decode::decode;
@@ -71,7 +71,7 @@ pub(crate) fn run(args: &PathsArgs) -> anyhow::Result<()> {
         None => None,
     };
     let routes = LinuxRoutes::new()?.owned().context("reading routes")?;
-    let holders = Holders::read().context("reading who holds the routes")?;
+    let holders = Holders.processes().context("reading who holds the routes")?;
     let connections = tcp::connections().context("reading TCP connections")?;
     let mut flows: Vec<SteeredFlow> =
         routes.iter().filter_map(|route| flow(route, fabric.as_ref(), &holders, &connections)).collect();
@@ -93,7 +93,7 @@ pub(crate) fn run(args: &PathsArgs) -> anyhow::Result<()> {
 fn flow(
     route: &Route,
     fabric: Option<&(Arc<Topology>, PathSettings)>,
-    holders: &Holders,
+    holders: &HoldProcesses,
     connections: &[Connection],
 ) -> Option<SteeredFlow> {
     let Target::Encap { mode, segments } = &route.target else { return None };
@@ -123,7 +123,7 @@ fn flow(
         mode: mode.name(),
         mtu: route.mtu,
         references: holders.count(&route.key),
-        holders: holders.of(&route.key),
+        holders: holders.of(&route.key).into_iter().map(Holder::of).collect(),
         connections: connections.iter().filter(own).cloned().collect(),
     })
 }
