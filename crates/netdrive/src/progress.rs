@@ -50,6 +50,17 @@ pub(crate) enum Progressed {
     Over,
 }
 
+impl Progressed {
+    /// Over or not, and if not, whether anything moved.
+    pub(crate) fn of(over: bool, moved: bool) -> Self {
+        match (over, moved) {
+            (true, _) => Self::Over,
+            (false, true) => Self::Moved,
+            (false, false) => Self::Idle,
+        }
+    }
+}
+
 /// Shows whether anything moves: who watches it can tell a slow network from a dead one.
 #[derive(Debug, Clone, Default)]
 pub struct Pulse(Arc<AtomicU64>);

@@ -18,7 +18,6 @@ use std::io::Write;
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
 use process::{Ended, Process, free_port, own_plugin, p2p};
 
@@ -79,7 +78,7 @@ fn json_file(name: &str) -> PathBuf {
 #[test]
 fn the_table_is_one_that_the_script_s_users_can_read() {
     let two = Two::new(strict::plugin(&[12], &[]));
-    let arguments = ["--buffer_sizes", "17B,1.5KB,3145729", "--iterations", "5", "--warmup", "2"];
+    let arguments = ["--buffer_sizes", "1B,17B,1.5KB,3145729", "--iterations", "5", "--warmup", "2"];
     let (target, initiator) = two.run(&arguments);
     target.assert_right();
     initiator.assert_right();
@@ -88,10 +87,10 @@ fn the_table_is_one_that_the_script_s_users_can_read() {
     assert_eq!(lines[4], "Memory: CPU (DRAM)");
     assert_eq!(lines[5], format!("Target: 127.0.0.1:{}", two.port));
     assert_eq!(lines[6], "Iterations: 5 (warmup: 2)");
-    assert_eq!((lines[9], lines[12]), ("Testing 17.0 B...", "Testing 1.5 KB..."));
+    assert_eq!((lines[9], lines[12]), ("Testing 1.0 B...", "Testing 17.0 B..."));
     assert!(lines[10].starts_with("  ✓ ") && lines[10].ends_with(" μs (mean)"), "{}", lines[10]);
     let rows = parsed(&initiator.printed);
-    assert_eq!(rows.iter().map(|row| row[0]).collect::<Vec<_>>(), [17.0, 1536.0, 3145728.0]);
+    assert_eq!(rows.iter().map(|row| row[0]).collect::<Vec<_>>(), [1.0, 17.0, 1536.0, 3145728.0]);
     for row in &rows {
         let [_, _, mean, p50, p95, p99] = row[..] else { panic!("{row:?}") };
         assert!(p50 > 0.0 && p50 <= p95 && p95 <= p99 && mean <= p99, "{row:?}");
@@ -103,8 +102,8 @@ fn the_table_is_one_that_the_script_s_users_can_read() {
         assert!(initiator.said.contains(said), "{said:?}: {}", initiator.said);
     }
     let sent: Vec<&str> = target.said.lines().filter(|line| line.starts_with("✓ Sent")).collect();
-    assert_eq!(sent[0], "✓ Sent 17.0 B - data verified");
-    assert_eq!(sent.len(), 3, "{}", target.said);
+    assert_eq!(sent[0], "✓ Sent 1.0 B - data verified");
+    assert_eq!(sent.len(), 4, "{}", target.said);
     assert!(target.said.ends_with("Target completed all transfers\n") && target.printed.is_empty());
 }
 
@@ -177,10 +176,8 @@ fn whoever_dies_in_the_middle_is_named_by_the_other() {
         initiator.await_text("Testing 64.0 KB...");
         assert!(target.is_running() && initiator.is_running());
         let (mut dead, living) = if dies == "target" { (target, initiator) } else { (initiator, target) };
-        let killed = Instant::now();
         dead.kill();
         living.end().assert_failed(&[&format!("{dies} "), &format!("(pid {}) is gone", dead.pid())]);
-        assert!(killed.elapsed() < Duration::from_secs(8), "{:?}", killed.elapsed());
     }
 }
 

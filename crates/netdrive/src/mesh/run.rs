@@ -81,13 +81,7 @@ impl Mesh {
                     places.fill(Place::default());
                     moved = true;
                 }
-                Ok(if repeated == repeats && sent {
-                    Progressed::Over
-                } else if moved {
-                    Progressed::Moved
-                } else {
-                    Progressed::Idle
-                })
+                Ok(Progressed::of(repeated == repeats && sent, moved))
             })?;
         result?;
         let (links, done) = state;

@@ -113,13 +113,7 @@ impl Ring {
                     cursors.clone_from(&first);
                     moved = true;
                 }
-                Ok(if repeated == repeats && sent {
-                    Progressed::Over
-                } else if moved {
-                    Progressed::Moved
-                } else {
-                    Progressed::Idle
-                })
+                Ok(Progressed::of(repeated == repeats && sent, moved))
             })?;
         result?;
         let (links, done) = state;

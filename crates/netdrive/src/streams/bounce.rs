@@ -81,13 +81,7 @@ impl Streams {
                 };
                 let mut moved = turn(sending, receiving, times)?;
                 moved |= sending.fifo.advance(&sending.comm)?;
-                Ok(if times.len() == rounds && sending.fifo.is_empty() {
-                    Progressed::Over
-                } else if moved {
-                    Progressed::Moved
-                } else {
-                    Progressed::Idle
-                })
+                Ok(Progressed::of(times.len() == rounds && sending.fifo.is_empty(), moved))
             })?;
         result?;
         let (ends, times) = state;

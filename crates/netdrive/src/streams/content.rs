@@ -1,4 +1,4 @@
-//! What a message holds: its number, and bytes that depend on stream, number and place.
+//! What a message holds: its number, and bytes that depend on stream, number and place; of a short one as much as it has room for.
 
 /// Number of the message, and whether it is one of those that end a run: 8 bytes each.
 pub(super) const HEADER: usize = 16;
@@ -13,30 +13,39 @@ pub(super) enum Mark {
 const DATA: [u8; 8] = *b"data    ";
 const END: [u8; 8] = *b"end     ";
 
-/// Writes a header.
+/// Writes a header, or the beginning of one.
 pub(super) fn head(message: &mut [u8], number: u64, mark: Mark) {
-    let mark = match mark {
-        Mark::Data => DATA,
-        Mark::End => END,
-    };
-    for (to, from) in message.iter_mut().zip(number.to_ne_bytes().into_iter().chain(mark)) {
+    for (to, from) in message.iter_mut().zip(header(number, mark)) {
         *to = from;
     }
 }
 
-/// Number and mark of a message; `None` if it has no header of ours.
-pub(super) fn read(message: &[u8]) -> Option<(u64, Mark)> {
-    let (number, rest) = message.split_first_chunk()?;
-    let mark = match *rest.first_chunk()? {
-        DATA => Mark::Data,
-        END => Mark::End,
-        _ => return None,
+/// The mark of a message that has this number; `None` if it is another. Only whole headers can say [`Mark::End`].
+pub(super) fn read(message: &[u8], number: u64) -> Option<Mark> {
+    let begins = |mark| message.iter().zip(header(number, mark)).all(|(got, wanted)| *got == wanted);
+    if begins(Mark::Data) {
+        Some(Mark::Data)
+    } else if message.len() >= HEADER && begins(Mark::End) {
+        Some(Mark::End)
+    } else {
+        None
+    }
+}
+
+fn header(number: u64, mark: Mark) -> impl Iterator<Item = u8> {
+    let mark = match mark {
+        Mark::Data => DATA,
+        Mark::End => END,
     };
-    Some((u64::from_ne_bytes(*number), mark))
+    // The byte that changes first, first.
+    number.to_le_bytes().into_iter().chain(mark)
 }
 
 /// Writes what follows the header.
 pub(super) fn write(message: &mut [u8], pair: usize, number: u64) {
+    if message.len() < HEADER {
+        return;
+    }
     let (words, rest) = message.as_chunks_mut();
     let end = value(pair, number, words.len()).to_ne_bytes();
     for (word, bytes) in words.iter_mut().enumerate().skip(HEADER / 8) {
@@ -49,6 +58,9 @@ pub(super) fn write(message: &mut [u8], pair: usize, number: u64) {
 
 /// How many bytes after the header are not what [`write`] wrote.
 pub(super) fn wrong(message: &[u8], pair: usize, number: u64) -> u64 {
+    if message.len() < HEADER {
+        return 0;
+    }
     let (words, rest) = message.as_chunks();
     let differ = |bytes: &[u8], word: usize| -> u64 {
         let right = value(pair, number, word).to_ne_bytes();
@@ -78,11 +90,24 @@ mod tests {
     fn headers_are_read_as_written() {
         let mut message = [0; 24];
         head(&mut message, 7, Mark::End);
-        assert_eq!(read(&message), Some((7, Mark::End)));
+        assert_eq!((read(&message, 7), read(&message, 8)), (Some(Mark::End), None));
+        assert_eq!(read(&message[..15], 7), None, "could be either");
         head(&mut message, u64::MAX, Mark::Data);
-        assert_eq!(read(&message), Some((u64::MAX, Mark::Data)));
-        assert_eq!(read(&[0; 24]), None);
-        assert_eq!(read(&message[..15]), None);
+        assert_eq!(read(&message, u64::MAX), Some(Mark::Data));
+        assert_eq!(read(&[0; 24], 0), None);
+    }
+
+    #[test]
+    fn short_messages_have_as_much_of_a_header_as_there_is_room_for() {
+        for length in 1..HEADER {
+            let mut message = vec![0; length];
+            head(&mut message, 258, Mark::Data);
+            write(&mut message, 3, 258);
+            assert_eq!((read(&message, 258), read(&message, 259)), (Some(Mark::Data), None), "{length}");
+            assert_eq!(wrong(&message, 3, 258), 0);
+            message[length - 1] ^= 1;
+            assert_eq!(read(&message, 258), None, "{length}: every byte is looked at");
+        }
     }
 
     #[test]

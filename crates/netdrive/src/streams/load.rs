@@ -11,7 +11,7 @@ use crate::{Arrival, Error};
 /// What is sent over each stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Load {
-    /// Bytes of each message, 16 or more.
+    /// Bytes of each message, 1 or more. Of messages under 16 bytes those tell the order that have room.
     pub bytes: usize,
     /// How many.
     pub amount: Amount,
@@ -42,8 +42,8 @@ impl Streams {
         if load.bytes > slot_bytes {
             return Err(Error::MessageTooLong { bytes: load.bytes, slot_bytes });
         }
-        if load.bytes < content::HEADER {
-            let (option, wanted) = ("the bytes of a message", "16 or more");
+        if load.bytes == 0 {
+            let (option, wanted) = ("the bytes of a message", "1 or more");
             return Err(Error::Option { option, value: load.bytes, wanted });
         }
         let pairs = self.options.pairs.clone();
@@ -65,11 +65,7 @@ impl Streams {
                     moved |= sink.advance(end).map_err(|error| error.with_peer("receiving from", peer))?;
                     over &= sink.done;
                 }
-                Ok(match (over, moved) {
-                    (true, _) => Progressed::Over,
-                    (false, true) => Progressed::Moved,
-                    (false, false) => Progressed::Idle,
-                })
+                Ok(Progressed::of(over, moved))
             })?;
         result?;
         let (ends, _, sinks) = state;
@@ -170,13 +166,13 @@ impl Sink {
         let mut arrivals = end.fifo.take_arrivals().into_iter();
         while let Some(message) = end.fifo.ready(0) {
             let arrival = arrivals.next();
-            match content::read(message) {
-                Some((number, Mark::End)) if number == self.next => {
+            match content::read(message, self.next) {
+                Some(Mark::End) => {
                     if self.last.is_none() {
                         self.last = Some(self.next + STEPS as u64);
                     }
                 }
-                found => self.take(message.len(), found, message, arrival),
+                found => self.take(found.is_some(), message, arrival),
             }
             end.fifo.consume(0);
             self.next += 1;
@@ -189,15 +185,14 @@ impl Sink {
         Ok(moved)
     }
 
-    fn take(&mut self, length: usize, found: Option<(u64, Mark)>, message: &[u8], arrival: Option<Arrival>) {
-        let bytes = length as u64;
+    fn take(&mut self, in_order: bool, message: &[u8], arrival: Option<Arrival>) {
+        let bytes = message.len() as u64;
         self.stream.messages += 1;
         self.stream.bytes += bytes;
-        self.stream.wrong += match found {
-            Some((number, Mark::Data)) if number == self.next && length == self.load.bytes => {
-                if self.load.check { content::wrong(message, self.stream.pair, number) } else { 0 }
-            }
-            _ => bytes,
+        self.stream.wrong += match (in_order && message.len() == self.load.bytes, self.load.check) {
+            (true, true) => content::wrong(message, self.stream.pair, self.next),
+            (true, false) => 0,
+            (false, _) => bytes,
         };
         let Some(arrival) = arrival else { return };
         if !self.load.record && self.stream.arrivals.len() == 2 {

@@ -2,8 +2,6 @@
 
 use anyhow::{Context, bail, ensure};
 
-use super::transfers::LEAST;
-
 /// What the script takes if nothing is said.
 pub(super) const DEFAULT: &str = "1MB,16MB,256MB";
 
@@ -49,8 +47,7 @@ fn parse(item: &str) -> anyhow::Result<u64> {
             bytes
         }
     };
-    // Each message carries its number, or nobody could tell whether the right one came.
-    ensure!(bytes >= LEAST as u64, "wanted {LEAST} bytes or more");
+    ensure!(bytes > 0, "wanted 1 byte or more");
     #[expect(clippy::cast_precision_loss, reason = "compared with a power of two")]
     let float = bytes as f64;
     ensure!(float < LARGEST, "wanted 1 TiB at most");
@@ -74,7 +71,7 @@ mod tests {
             ("64KB", 65_536),
             ("2Gb", 2 << 30),
             ("0.5KB", 512),
-            ("17B", 17),
+            ("1B", 1),
             ("1048576", 1 << 20),
             ("1e3KB", 1_024_000),
             ("1024GB", 1 << 40),
@@ -95,8 +92,8 @@ mod tests {
             );
         }
         for (item, wanted) in [
-            ("0", "16 bytes or more"),
-            ("15B", "16 bytes or more"),
+            ("0", "1 byte or more"),
+            ("0.9B", "1 byte or more"),
             ("1025GB", "1 TiB"),
             ("1099511627777", "1 TiB"),
         ] {

@@ -60,7 +60,7 @@ impl Lane {
             Streams::connect(driver, &options, &Handles { control, initiator })
         };
         let data = connect((sender, receiver), PIECE)?;
-        Ok(Self { op, sending, data, bells: connect((receiver, sender), LEAST)? })
+        Ok(Self { op, sending, data, bells: connect((receiver, sender), BELL)? })
     }
 
     /// Goes through a series, calling `each` after every transfer.
@@ -103,7 +103,7 @@ impl Lane {
 
     /// The bell: rung by whoever receives the data. What it says doesn't matter.
     fn ring(&mut self) -> anyhow::Result<()> {
-        let bell = Load { bytes: LEAST, amount: Amount::Messages(1), check: false, record: false };
+        let bell = Load { bytes: BELL, amount: Amount::Messages(1), check: false, record: false };
         self.bells.run(bell)?;
         Ok(())
     }
@@ -112,20 +112,13 @@ impl Lane {
 /// Bytes of a message: what NCCL has in a slot of its default buffers.
 const PIECE: usize = 512 << 10;
 
-/// Bytes that a message needs to be told from the others.
-pub(super) const LEAST: usize = 16;
+/// Bytes of a bell.
+const BELL: usize = 16;
 
-/// The messages of a transfer: all of one size, then those that make up the rest.
+/// The messages of a transfer: all of one size, then the rest.
 fn loads(size: u64, thorough: bool) -> impl Iterator<Item = Load> {
     let piece = PIECE as u64;
-    let (mut whole, mut rest) = (size / piece, size % piece);
-    let mut last_but_one = 0;
-    if whole > 0 && (1..LEAST as u64).contains(&rest) {
-        // Too short for a message: the one before it gives some of its own.
-        whole -= 1;
-        (last_but_one, rest) = (piece - LEAST as u64, rest + LEAST as u64);
-    }
-    [(piece, whole), (last_but_one, 1), (rest, 1)]
+    [(piece, size / piece), (size % piece, 1)]
         .into_iter()
         .filter(|&(bytes, count)| bytes > 0 && count > 0)
         .map(move |(bytes, count)| Load {
@@ -168,16 +161,27 @@ mod tests {
     }
 
     #[test]
-    fn the_messages_of_a_transfer_are_its_size_and_none_is_too_short() {
+    fn the_messages_of_a_transfer_are_its_size() {
         let piece = PIECE as u64;
-        for size in
-            [16, 17, 1536, piece - 1, piece, piece + 1, piece + 15, piece + 16, 5 * piece + 3, 256 << 20]
-        {
+        for size in [
+            1,
+            15,
+            16,
+            17,
+            1536,
+            piece - 1,
+            piece,
+            piece + 1,
+            piece + 15,
+            piece + 16,
+            5 * piece + 3,
+            256 << 20,
+        ] {
             let messages = messages(size);
             assert_eq!(messages.iter().map(|&(bytes, count)| bytes as u64 * count).sum::<u64>(), size);
-            assert!(messages.iter().all(|&(bytes, count)| (LEAST..=PIECE).contains(&bytes) && count > 0));
+            assert!(messages.iter().all(|&(bytes, count)| (1..=PIECE).contains(&bytes) && count > 0));
         }
         assert_eq!(messages(256 << 20), [(PIECE, 512)]);
-        assert_eq!(messages(piece + 1), [(PIECE - 16, 1), (17, 1)]);
+        assert_eq!(messages(piece + 1), [(PIECE, 1), (1, 1)]);
     }
 }
