@@ -6,7 +6,8 @@ use std::net::{IpAddr, Ipv6Addr};
 use srv6_fabric::Flow;
 
 use crate::{
-    Dataplane, Interface, LaneRules, LinuxRoutes, Pinning, Reach, Route, RouteError, RouteKey, Rule, Selector,
+    Capabilities, Dataplane, Interface, LaneRules, LinuxRoutes, Pinning, Reach, Route, RouteError, RouteKey,
+    Rule, Selector,
 };
 
 /// Reads the kernel, remembers changes instead of making them, and logs each as the `ip` command it is.
@@ -28,6 +29,10 @@ impl DryRun {
 }
 
 impl Dataplane for DryRun {
+    fn capabilities(&mut self, source: IpAddr) -> Capabilities {
+        Capabilities { name: "none", ..self.kernel.capabilities(source) }
+    }
+
     fn interface_named(&mut self, name: &str) -> Result<Interface, RouteError> {
         self.kernel.interface_named(name)
     }

@@ -7,6 +7,7 @@
 //! one leaks nothing.
 #![forbid(unsafe_code)]
 
+mod capabilities;
 mod dry_run;
 mod error;
 mod garbage;
@@ -19,11 +20,13 @@ mod processes;
 mod route;
 mod rule;
 mod slot;
+mod watch;
 
 use std::net::{IpAddr, Ipv6Addr};
 
 use srv6_fabric::Flow;
 
+pub use capabilities::Capabilities;
 pub use dry_run::DryRun;
 pub use error::RouteError;
 pub use garbage::{Garbage, collect_garbage};
@@ -38,6 +41,7 @@ pub use processes::HoldProcesses;
 pub use route::{EncapMode, Route, RouteKey, Target};
 pub use rule::{Match, RULE_PRIORITY_BASE, RULE_PRIORITY_END, Rule, RuleKey};
 pub use slot::{LANE_PORT_BASE, LANE_PORTS, LANE_TABLE_BASE, Pinning, SLOTS, Slot};
+pub use watch::{Change, Watch};
 
 /// Protocol number of every route that is ours (`rtm_protocol`; unused in iproute2's `rt_protos`).
 pub const PROTOCOL: u8 = 196;
@@ -68,6 +72,14 @@ pub struct Reach {
 
 /// What steering needs of a dataplane. Blocking calls, for a thread of ours.
 pub trait Dataplane: Send + std::fmt::Debug {
+    /// What the dataplane that steers flows from this source does otherwise than another.
+    fn capabilities(&mut self, source: IpAddr) -> Capabilities;
+
+    /// Whether it may forget everything of ours while we go on. It then has to be watched, and given all of it again.
+    fn restarts(&self) -> bool {
+        false
+    }
+
     /// The interface with this name.
     ///
     /// # Errors
@@ -98,11 +110,44 @@ pub trait Dataplane: Send + std::fmt::Debug {
     /// Why it isn't there; nothing is half done.
     fn set(&mut self, route: &Route) -> Result<(), RouteError>;
 
+    /// As [`Self::set`], for a key under which there was a route of ours a moment ago: one request where `set` has to look first.
+    ///
+    /// # Errors
+    /// As [`Self::set`].
+    fn replace(&mut self, route: &Route) -> Result<(), RouteError> {
+        self.set(route)
+    }
+
+    /// Notifications of changes from now on; `None` where the dataplane has none.
+    ///
+    /// # Errors
+    /// The dataplane's own failure.
+    fn watch(&mut self) -> Result<Option<Box<dyn Watch>>, RouteError> {
+        Ok(None)
+    }
+
     /// Removes our route with this key. Nothing to remove is success.
     ///
     /// # Errors
     /// Why it is still there.
     fn remove(&mut self, key: &RouteKey) -> Result<(), RouteError>;
+
+    /// Carries out a plan, and gives what could not be done. One failure doesn't stop the rest.
+    fn apply(&mut self, plan: &Plan) -> Vec<(RouteKey, RouteError)> {
+        let mut failed = Vec::new();
+        for route in &plan.set {
+            failed.extend(self.set(route).err().map(|error| (route.key, error)));
+        }
+        for key in &plan.remove {
+            failed.extend(self.remove(key).err().map(|error| (*key, error)));
+        }
+        failed
+    }
+
+    /// The route as [`Self::owned`] gives it back once it is set: without what this dataplane can't keep.
+    fn as_kept(&self, route: &Route) -> Route {
+        route.clone()
+    }
 
     /// Whether packets of a flow really take our route with this key.
     ///
@@ -115,6 +160,14 @@ pub trait Dataplane: Send + std::fmt::Debug {
     /// # Errors
     /// The dataplane's own failure.
     fn reach(&mut self, carrier: Ipv6Addr) -> Result<Option<Reach>, RouteError>;
+
+    /// As [`Self::reach`], for the outer packets of flows from this source.
+    ///
+    /// # Errors
+    /// The dataplane's own failure.
+    fn reach_from(&mut self, _source: IpAddr, carrier: Ipv6Addr) -> Result<Option<Reach>, RouteError> {
+        self.reach(carrier)
+    }
 
     /// Whether the outer packet to a carrier takes our route with this key; with a selector that of such a socket.
     ///

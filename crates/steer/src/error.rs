@@ -46,6 +46,16 @@ pub enum SteerError {
         /// What was tried, and why it doesn't do.
         reasons: Vec<(Pinning, String)>,
     },
+    /// The dataplane can tell flows apart, but not the sockets of one flow.
+    #[error(
+        "{dataplane} can't tie sockets to paths: {reason}; all connections to one destination take one path"
+    )]
+    NoSockets {
+        /// Its name.
+        dataplane: &'static str,
+        /// Why not.
+        reason: &'static str,
+    },
     /// The dataplane has no such way of pinning.
     #[error("this dataplane can't pin sockets to paths by {pinning}")]
     NotOffered {

@@ -16,7 +16,9 @@ use rtnetlink::Handle;
 use srv6_fabric::Flow;
 use tokio::runtime::Runtime;
 
-use crate::{Dataplane, Interface, LaneRules, Reach, Route, RouteError, RouteKey, Selector, Target};
+use crate::{
+    Capabilities, Dataplane, Interface, LaneRules, Reach, Route, RouteError, RouteKey, Selector, Target,
+};
 
 /// Attempts of one change before a lack of memory is believed.
 ///
@@ -148,6 +150,10 @@ impl LinuxRoutes {
 }
 
 impl Dataplane for LinuxRoutes {
+    fn capabilities(&mut self, _source: IpAddr) -> Capabilities {
+        Capabilities { name: "linux", table: None, names_interface: true, no_pinning: None }
+    }
+
     fn interface_named(&mut self, name: &str) -> Result<Interface, RouteError> {
         let request = self.handle.link().get().match_name(name.to_owned());
         self.link(request, name)

@@ -34,8 +34,9 @@ impl Steering {
 }
 
 impl Worker {
-    fn key(&self, flow: Flow) -> RouteKey {
-        RouteKey { table: self.config.table, destination: Prefix::host(flow.dst) }
+    fn key(&mut self, flow: Flow) -> RouteKey {
+        let table = self.dataplane.capabilities(flow.src).table.unwrap_or(self.config.table);
+        RouteKey { table, destination: Prefix::host(flow.dst) }
     }
 
     pub(super) fn unsteer(&mut self, flow: Flow) {

@@ -17,6 +17,10 @@ impl Worker {
     pub(super) fn open_lanes(&mut self, claim: &Arc<LanesClaim>) -> Result<Lanes, SteerError> {
         let flow = claim.flow;
         let deadline = self.check(flow, claim.since)?;
+        let capabilities = self.dataplane.capabilities(flow.src);
+        if let Some(reason) = capabilities.no_pinning {
+            return Err(SteerError::NoSockets { dataplane: capabilities.name, reason });
+        }
         let interface = self.interface(flow.src)?;
         let asked = Instant::now();
         // Several paths are wanted, whatever the policy for one is; the path API's own choice is always one.

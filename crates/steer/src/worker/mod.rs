@@ -178,10 +178,11 @@ impl Worker {
 
     /// Where the outer packets to a carrier go now.
     fn way_out(&mut self, carrier: Ipv6Addr, flow: Flow, interface: &Interface) -> Result<Reach, SteerError> {
-        let Some(reach) = self.dataplane.reach(carrier)? else {
+        let Some(reach) = self.dataplane.reach_from(flow.src, carrier)? else {
             return Err(RouteError::UnreachableCarrier { carrier, interface: interface.name.clone() }.into());
         };
-        if reach.interface != interface.index {
+        let named = self.dataplane.capabilities(flow.src).names_interface;
+        if named && reach.interface != interface.index {
             log::warn!(
                 "{flow}: carrier {carrier} leaves by another interface than {} (a route of /{}); set SRV6_GATEWAY if that is \
                  not meant",
