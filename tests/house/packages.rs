@@ -10,7 +10,15 @@ use crate::{read, root, toml_string};
 /// Every package by its layer. Code of a layer depends on layers further down this list only.
 const LAYERS: [&[&str]; 4] = [
     &["srv6ctl", "nccl-net-srv6"],
-    &["srv6-steer", "srv6-transport", "srv6-netdrive", "srv6-lab", "srv6-pathserver", "srv6-sim"],
+    &[
+        "srv6-steer",
+        "srv6-transport",
+        "srv6-netdrive",
+        "srv6-lab",
+        "srv6-pathserver",
+        "srv6-sim",
+        "srv6-vpp-standin",
+    ],
     &["srv6-paths", "srv6-routes"],
     &["srv6-fabric", "nccl-net-abi"],
 ];

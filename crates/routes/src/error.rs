@@ -116,6 +116,9 @@ pub enum RouteError {
         /// How long was waited.
         waited: Duration,
     },
+    /// VPP's own refusals.
+    #[error(transparent)]
+    Vpp(#[from] crate::vpp::VppError),
     /// Anything else the kernel says.
     #[error("{doing}")]
     Kernel {

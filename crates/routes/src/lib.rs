@@ -20,6 +20,7 @@ mod processes;
 mod route;
 mod rule;
 mod slot;
+pub mod vpp;
 mod watch;
 
 use std::net::{IpAddr, Ipv6Addr};
