@@ -7,6 +7,7 @@
 //! one leaks nothing.
 #![forbid(unsafe_code)]
 
+mod by_interface;
 mod capabilities;
 mod dry_run;
 mod error;
@@ -27,6 +28,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use srv6_fabric::Flow;
 
+pub use by_interface::ByInterface;
 pub use capabilities::Capabilities;
 pub use dry_run::DryRun;
 pub use error::RouteError;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use srv6_fabric::Policy;
 use srv6_routes::EncapMode;
+use srv6_routes::vpp::VppConfig;
 
 /// Where paths come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,7 +30,9 @@ pub struct Config {
     pub interface: Option<String>,
     /// Only log what would be done.
     pub dry_run: bool,
-    /// Routing table id.
+    /// The VPP of this host, for flows from its interfaces.
+    pub vpp: Option<VppConfig>,
+    /// Routing table id; VPP's where there is one.
     pub table: u32,
     /// Decapsulation function at the end of every carrier; the topology's if not given.
     pub function: Option<u32>,
@@ -57,6 +60,7 @@ impl Config {
             hosts: "hosts".to_owned(),
             interface: None,
             dry_run: false,
+            vpp: None,
             table: 254,
             function: None,
             policy: Policy::Spread,

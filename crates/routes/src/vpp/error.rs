@@ -170,6 +170,15 @@ pub enum VppError {
         /// How many were tried.
         tried: usize,
     },
+    /// VPP would drop the outer packet.
+    #[error(
+        "VPP has no route to carrier {carrier}: packets would be lost; add one for the uSID block (vppctl ip route add BLOCK via \
+         GATEWAY INTERFACE)"
+    )]
+    NoWayOut {
+        /// First segment.
+        carrier: Ipv6Addr,
+    },
     /// A route to a router, which VPP wouldn't keep apart from others'.
     #[error(
         "{destination} via a gateway: VPP's tables don't tell whose a route is, so none is set here; unset SRV6_GATEWAY and add the \

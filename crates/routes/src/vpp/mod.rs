@@ -14,6 +14,7 @@ mod model;
 mod session;
 mod watch;
 mod wire;
+pub(crate) mod words;
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::PathBuf;
@@ -284,6 +285,17 @@ impl Dataplane for VppRoutes {
                 prefix_len: entry.prefix.length(),
             }))
         })?)
+    }
+
+    fn reach_from(&mut self, _source: IpAddr, carrier: Ipv6Addr) -> Result<Option<Reach>, RouteError> {
+        if self.with(|_, session| Ok(session.client.offers::<Lookup>().is_err()))? {
+            // A VPP that can't be asked is believed to have been set up.
+            return Ok(Some(Reach { interface: 0, gateway: None, prefix_len: 0 }));
+        }
+        match self.reach(carrier)? {
+            Some(reach) => Ok(Some(reach)),
+            None => Err(VppError::NoWayOut { carrier }.into()),
+        }
     }
 
     fn carries(

@@ -1,10 +1,10 @@
 //! What this process needs in the kernel, how many times, and the references that tell the other processes of the host.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use srv6_fabric::Segments;
-use srv6_routes::{Dataplane, Hold, Holders, Route, RouteError, RouteKey, Rule, RuleKey, Target, plan};
+use srv6_routes::{Dataplane, Hold, Holders, Plan, Route, RouteError, RouteKey, Rule, RuleKey, Target, plan};
 
 use crate::SteerError;
 use crate::error::chain;
@@ -110,12 +110,12 @@ impl Ledger {
                 return Err(SteerError::SharedDestination { other: theirs });
             }
             let hold = Holders.hold(&lock, &route.key)?;
-            let stands = others.unwrap_or(route).clone();
+            let stands = others.map_or_else(|| route.clone(), |theirs| completed(theirs, route));
             let entry = Entry { hold, references: 0, placed: false, route: stands.clone() };
             let entry = self.routes.entry(route.key).or_insert(entry);
-            let wanted = BTreeMap::from([(stands.key, stands)]);
-            for change in plan(&wanted, present).set {
-                dataplane.set(&change)?;
+            let wanted = BTreeMap::from([(stands.key, dataplane.as_kept(&stands))]);
+            if !plan(&wanted, present).set.is_empty() {
+                dataplane.set(&stands)?;
             }
             entry.placed = true;
         }
@@ -148,11 +148,24 @@ impl Ledger {
         for key in routes {
             let Some(entry) = self.routes.get_mut(key) else { continue };
             match owned.iter().find(|route| route.key == *key) {
-                Some(present) => entry.route = present.clone(),
+                Some(present) => entry.route = completed(present, &entry.route),
                 None => dataplane.set(&entry.route)?,
             }
         }
         set_missing(dataplane, rules)
+    }
+
+    /// Puts back what a dataplane that was restarted has forgotten, and gives what could not be put back. What is there, by this
+    /// process or another, stands.
+    pub(super) fn restore(
+        &mut self,
+        dataplane: &mut dyn Dataplane,
+    ) -> Result<Vec<(RouteKey, RouteError)>, RouteError> {
+        let _lock = Holders.lock(LOCK_PATIENCE)?;
+        let present: HashSet<RouteKey> = dataplane.owned()?.iter().map(|route| route.key).collect();
+        let lost = self.routes.values().filter(|entry| entry.placed && !present.contains(&entry.route.key));
+        let set = lost.map(|entry| entry.route.clone()).collect();
+        Ok(dataplane.apply(&Plan { set, remove: Vec::new() }))
     }
 
     /// Puts `stand_in` in the place of the route over `lost`, and gives what is there then.
@@ -178,7 +191,7 @@ impl Ledger {
             (_, None) => return Ok(None),
         };
         if let Some(entry) = self.routes.get_mut(key) {
-            entry.route = now.clone();
+            entry.route = completed(&now, &entry.route);
         }
         Ok(Some(now))
     }
@@ -251,6 +264,17 @@ impl Ledger {
                 "{what}{more} left until srv6ctl gc or another process of ours starts: {}",
                 chain(error)
             );
+        }
+    }
+}
+
+/// A route as the dataplane has it, with what only we know where it can't keep that.
+fn completed(present: &Route, ours: &Route) -> Route {
+    match present.source {
+        Some(_) => present.clone(),
+        None => {
+            let Route { interface, source, mtu, .. } = *ours;
+            Route { interface, source, mtu, ..present.clone() }
         }
     }
 }

@@ -5,6 +5,7 @@ mod flows;
 mod lanes;
 mod ledger;
 mod moves;
+mod watching;
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv6Addr};
@@ -15,7 +16,8 @@ use std::time::Instant;
 use srv6_fabric::{Block, Family, Flow, Prefix, Segments};
 use srv6_paths::{CacheLimits, Jalapeno, JalapenoConfig, PathSource, Paths, TopologyFile};
 use srv6_routes::{
-    Dataplane, DryRun, Interface, LinuxRoutes, Reach, Route, RouteError, RouteKey, Target, collect_garbage,
+    ByInterface, Dataplane, DryRun, Interface, LinuxRoutes, Reach, Route, RouteError, RouteKey, Target,
+    collect_garbage,
 };
 
 use crate::choice::encoding;
@@ -25,6 +27,7 @@ use crate::{Config, LanesStatus, Slot, Source, Status, SteerError};
 use connections::Connections;
 use flows::Flows;
 use ledger::{LOCK_PATIENCE, Ledger};
+use watching::Watching;
 
 /// What the thread is told.
 #[derive(Debug)]
@@ -47,6 +50,8 @@ pub(crate) enum Job {
         path: Vec<String>,
     },
     Settle(mpsc::Sender<()>),
+    /// The dataplane has forgotten everything.
+    Restore,
 }
 
 #[derive(Debug)]
@@ -73,8 +78,13 @@ impl Worker {
                 Box::new(TopologyFile::new(path.clone(), config.graph.clone(), config.hosts.clone()))
             }
         };
-        let dataplane: Box<dyn Dataplane> =
-            if config.dry_run { Box::new(DryRun::new()?) } else { Box::new(LinuxRoutes::new()?) };
+        let backend = config.interface.clone();
+        let dataplane: Box<dyn Dataplane> = match (config.vpp.clone(), config.dry_run) {
+            (None, false) => Box::new(LinuxRoutes::new()?),
+            (None, true) => Box::new(DryRun::new()?),
+            (Some(vpp), false) => Box::new(ByInterface::new(vpp, backend)?),
+            (Some(vpp), true) => Box::new(DryRun::with_vpp(vpp, backend)?),
+        };
         Ok(Self {
             config,
             paths: Paths::new(source, CacheLimits::default()),
@@ -87,8 +97,9 @@ impl Worker {
 
     pub(crate) fn run(mut self, inbox: &mpsc::Receiver<Job>) {
         self.tidy();
+        let watching = self.watch();
         let mut waiting = VecDeque::new();
-        while let Some(job) = next(&mut waiting, inbox) {
+        while let Some(job) = next(&mut waiting, inbox, watching.as_ref()) {
             match job {
                 Job::Acquire(slot) => self.acquire(&slot),
                 Job::Release(slot) => self.release(&slot),
@@ -97,6 +108,7 @@ impl Worker {
                 Job::Avoid { claim, lane, seen, hops } => self.avoid(&claim, lane, &seen, &hops),
                 Job::Follow { claim, lane, path } => self.follow(&claim, lane, &path),
                 Job::Settle(done) => drop(done),
+                Job::Restore => self.restore(watching.as_ref()),
             }
         }
         self.ledger.release_all(self.dataplane.as_mut());
@@ -229,11 +241,23 @@ impl Worker {
     }
 }
 
-/// The next job, a lane to be moved before all others: data is waiting for it.
-fn next(waiting: &mut VecDeque<Job>, inbox: &mpsc::Receiver<Job>) -> Option<Job> {
+/// The next job; `None` once there won't be any more.
+fn next(
+    waiting: &mut VecDeque<Job>,
+    inbox: &mpsc::Receiver<Job>,
+    watching: Option<&Watching>,
+) -> Option<Job> {
+    if let Some(watching) = watching {
+        return watching.next(waiting, inbox);
+    }
     if waiting.is_empty() {
         waiting.push_back(inbox.recv().ok()?);
     }
+    first(waiting, inbox)
+}
+
+/// The next of the jobs that there are by now, a lane to be moved before all others: data is waiting for it.
+fn first(waiting: &mut VecDeque<Job>, inbox: &mpsc::Receiver<Job>) -> Option<Job> {
     waiting.extend(inbox.try_iter());
     let urgent = waiting.iter().position(|job| matches!(job, Job::Avoid { .. } | Job::Follow { .. }));
     waiting.remove(urgent.unwrap_or(0))

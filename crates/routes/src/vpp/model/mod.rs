@@ -266,7 +266,7 @@ fn difference(policy: &Policy, present: &[(u32, SegmentList)]) -> (Vec<SegmentLi
 }
 
 /// A binding SID in our range, from what the policy does.
-fn bsid(range: Prefix, policy: &Policy, turn: usize) -> Ipv6Addr {
+pub(super) fn bsid(range: Prefix, policy: &Policy, turn: usize) -> Ipv6Addr {
     let mut hash = Fnv(0xcbf2_9ce4_8422_2325);
     hash.write(&policy.source.octets());
     for list in &policy.lists {

@@ -1,0 +1,220 @@
+//! The kernel and VPP on one host: each steers the flows whose source address is on an interface of its.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+
+use srv6_fabric::Flow;
+
+use crate::vpp::{VppConfig, VppError, VppRoutes};
+use crate::{
+    Capabilities, Dataplane, Interface, LaneRules, LinuxRoutes, Plan, Reach, Route, RouteError, RouteKey,
+    Selector, Watch,
+};
+
+/// The kernel's `main` table: `ROUTE_TABLE_ID` is VPP's where there is a VPP.
+const MAIN: u32 = 254;
+
+/// Which of the two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Vpp,
+    Kernel,
+}
+
+/// VPP for the flows from its interfaces, and the kernel for all others.
+///
+/// Where both have a source address (an interface of VPP's that is mirrored into the kernel), or where the interface given by name
+/// is VPP's, it is VPP: packets come to it in any case.
+#[derive(Debug)]
+pub struct ByInterface {
+    vpp: VppRoutes,
+    kernel: LinuxRoutes,
+    /// `BACKEND_INTERFACE`.
+    backend: Option<String>,
+    sources: HashMap<IpAddr, Side>,
+    /// Where routes were put, or found.
+    places: HashMap<RouteKey, Side>,
+}
+
+impl ByInterface {
+    /// Connects to the kernel now, and to VPP when it is needed.
+    ///
+    /// # Errors
+    /// No netlink socket.
+    pub fn new(vpp: VppConfig, backend: Option<String>) -> Result<Self, RouteError> {
+        let (vpp, kernel) = (VppRoutes::new(vpp), LinuxRoutes::new()?);
+        Ok(Self { vpp, kernel, backend, sources: HashMap::new(), places: HashMap::new() })
+    }
+
+    /// Whether VPP steers flows from this source.
+    ///
+    /// # Errors
+    /// [`RouteError::ForeignSource`] where neither has the address; VPP's own where it can't be asked and the kernel doesn't have
+    /// it either.
+    pub fn is_vpps(&mut self, source: IpAddr) -> Result<bool, RouteError> {
+        self.side_of(source).map(|side| side == Side::Vpp)
+    }
+
+    fn side_of(&mut self, source: IpAddr) -> Result<Side, RouteError> {
+        if let Some(side) = self.sources.get(&source) {
+            return Ok(*side);
+        }
+        let (by_vpp, by_kernel) = match &self.backend {
+            Some(name) => (self.vpp.interface_named(name), self.kernel.interface_named(name)),
+            None => (self.vpp.interface_of(source), self.kernel.interface_of(source)),
+        };
+        let side = match (by_vpp, by_kernel) {
+            (Ok(_), _) => Side::Vpp,
+            // A VPP that is down may have had the address as well: the next flow asks again.
+            (Err(RouteError::Vpp(_)), Ok(_)) => return Ok(Side::Kernel),
+            (Err(_), Ok(_)) => Side::Kernel,
+            (Err(error), Err(_)) => return Err(error),
+        };
+        self.sources.insert(source, side);
+        Ok(side)
+    }
+
+    fn side(&mut self, side: Side) -> &mut dyn Dataplane {
+        match side {
+            Side::Vpp => &mut self.vpp,
+            Side::Kernel => &mut self.kernel,
+        }
+    }
+
+    /// Where a route is to be put: with its source, or where it was.
+    fn place_of(&mut self, route: &Route) -> Result<Side, RouteError> {
+        match (route.source, self.places.get(&route.key)) {
+            (Some(source), _) => self.side_of(source),
+            (None, Some(side)) => Ok(*side),
+            (None, None) => Ok(Side::Kernel),
+        }
+    }
+}
+
+impl Dataplane for ByInterface {
+    fn capabilities(&mut self, source: IpAddr) -> Capabilities {
+        match self.side_of(source) {
+            Ok(Side::Kernel) => Capabilities { table: Some(MAIN), ..self.kernel.capabilities(source) },
+            Ok(Side::Vpp) | Err(_) => self.vpp.capabilities(source),
+        }
+    }
+
+    fn restarts(&self) -> bool {
+        true
+    }
+
+    fn interface_named(&mut self, name: &str) -> Result<Interface, RouteError> {
+        self.vpp.interface_named(name).or_else(|_| self.kernel.interface_named(name))
+    }
+
+    fn interface_of(&mut self, address: IpAddr) -> Result<Interface, RouteError> {
+        match self.side_of(address)? {
+            Side::Kernel => self.kernel.interface_of(address),
+            // By name it may be VPP's though the address is on this side of a tap.
+            Side::Vpp => self.vpp.interface_of(address).or_else(|_| self.kernel.interface_of(address)),
+        }
+    }
+
+    fn owned(&mut self) -> Result<Vec<Route>, RouteError> {
+        let vpp = self.vpp.owned()?;
+        let kernel = self.kernel.owned()?;
+        self.places.extend(vpp.iter().map(|route| (route.key, Side::Vpp)));
+        self.places.extend(kernel.iter().map(|route| (route.key, Side::Kernel)));
+        Ok(vpp.into_iter().chain(kernel).collect())
+    }
+
+    fn find(&mut self, key: &RouteKey) -> Result<Option<Route>, RouteError> {
+        if let Some(side) = self.places.get(key) {
+            return self.side(*side).find(key);
+        }
+        match self.vpp.find(key) {
+            Ok(Some(route)) => {
+                self.places.insert(*key, Side::Vpp);
+                Ok(Some(route))
+            }
+            // A VPP that can't be asked is no reason not to find what the kernel has; setting in VPP tells.
+            Ok(None) | Err(RouteError::Vpp(VppError::Unreachable { .. })) => self.kernel.find(key),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn set(&mut self, route: &Route) -> Result<(), RouteError> {
+        let side = self.place_of(route)?;
+        self.places.insert(route.key, side);
+        self.side(side).set(route)
+    }
+
+    fn watch(&mut self) -> Result<Option<Box<dyn Watch>>, RouteError> {
+        self.vpp.watch()
+    }
+
+    fn remove(&mut self, key: &RouteKey) -> Result<(), RouteError> {
+        match self.places.remove(key) {
+            Some(side) => self.side(side).remove(key),
+            None => self.vpp.remove(key).and_then(|()| self.kernel.remove(key)),
+        }
+    }
+
+    fn apply(&mut self, plan: &Plan) -> Vec<(RouteKey, RouteError)> {
+        let (mut vpp, mut kernel, mut failed) = (Plan::default(), Plan::default(), Vec::new());
+        for route in &plan.set {
+            match self.place_of(route) {
+                Ok(side) => {
+                    self.places.insert(route.key, side);
+                    let part = if side == Side::Vpp { &mut vpp } else { &mut kernel };
+                    part.set.push(route.clone());
+                }
+                Err(error) => failed.push((route.key, error)),
+            }
+        }
+        for key in &plan.remove {
+            // One that isn't known to be anywhere is looked for on both sides.
+            let place = self.places.remove(key);
+            if place != Some(Side::Kernel) {
+                vpp.remove.push(*key);
+            }
+            if place != Some(Side::Vpp) {
+                kernel.remove.push(*key);
+            }
+        }
+        failed.extend(self.vpp.apply(&vpp));
+        failed.extend(self.kernel.apply(&kernel));
+        failed
+    }
+
+    fn as_kept(&self, route: &Route) -> Route {
+        let by_source = route.source.and_then(|source| self.sources.get(&source));
+        match by_source.or_else(|| self.places.get(&route.key)) {
+            Some(Side::Vpp) => self.vpp.as_kept(route),
+            Some(Side::Kernel) | None => self.kernel.as_kept(route),
+        }
+    }
+
+    fn takes(&mut self, flow: Flow, key: &RouteKey) -> Result<(), RouteError> {
+        let side = self.side_of(flow.src)?;
+        self.side(side).takes(flow, key)
+    }
+
+    fn reach(&mut self, carrier: Ipv6Addr) -> Result<Option<Reach>, RouteError> {
+        self.vpp.reach(carrier)
+    }
+
+    fn reach_from(&mut self, source: IpAddr, carrier: Ipv6Addr) -> Result<Option<Reach>, RouteError> {
+        let side = self.side_of(source)?;
+        self.side(side).reach_from(source, carrier)
+    }
+
+    fn carries(
+        &mut self,
+        carrier: Ipv6Addr,
+        selector: Option<Selector>,
+        key: &RouteKey,
+    ) -> Result<bool, RouteError> {
+        // Block routes and lanes are the kernel's alone.
+        self.kernel.carries(carrier, selector, key)
+    }
+
+    fn lane_rules(&mut self) -> Option<&mut dyn LaneRules> {
+        self.kernel.lane_rules()
+    }
+}
