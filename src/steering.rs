@@ -34,7 +34,8 @@ impl Held for Hold {
 pub(crate) fn start(config: &Config) -> Result<Option<Box<dyn Steering>>, Error> {
     let hindrance = match (config.mode, &config.steering) {
         (Mode::Off, _) => return Ok(None),
-        (_, Some(steering)) if steering.dry_run || may_change_routes() => {
+        // Who may program VPP is told by its socket, flow by flow.
+        (_, Some(steering)) if steering.dry_run || steering.vpp.is_some() || may_change_routes() => {
             lifetime::register();
             let steer = Steer::start(steering.clone()).map_err(Error::Steering)?;
             return Ok(Some(Box::new(steer)));

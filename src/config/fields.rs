@@ -14,7 +14,7 @@ pub struct Field {
 }
 
 /// Every setting of the plugin, in the order of the documentation.
-pub const FIELDS: [Field; 19] = [
+pub const FIELDS: [Field; 22] = [
     Field {
         name: "JALAPENO_API_ENDPOINT",
         wanted: "a URL such as http://[2001:db8::5]:30800, with or without /api/v1",
@@ -97,15 +97,37 @@ pub const FIELDS: [Field; 19] = [
     },
     Field {
         name: "ROUTE_PLATFORM",
-        wanted: "linux or none",
+        wanted: "linux, vpp or none",
         default: "linux",
-        text: "Where routes go. none: nowhere, they are only logged.",
+        text: "Where routes go. vpp: to VPP for flows from its interfaces, to the kernel for others (docs/VPP.md). none: \
+               nowhere, they are only logged, as vppctl commands where SRV6_VPP_SOCKET is set.",
     },
     Field {
         name: "ROUTE_TABLE_ID",
-        wanted: "1 to 4294967295",
+        wanted: "1 to 4294967295; with vpp 0 to 4294967294",
         default: "254",
-        text: "The kernel's routing table. 254 is main, which needs no rule to be used.",
+        text: "The kernel's routing table. 254 is main, which needs no rule to be used. With vpp it is VPP's table, 0 if unset, \
+               and the kernel's is main.",
+    },
+    Field {
+        name: "SRV6_VPP_SOCKET",
+        wanted: "the path of VPP's API socket",
+        default: "/run/vpp/api.sock",
+        text: "Where VPP takes API clients (socksvr in its startup.conf).",
+    },
+    Field {
+        name: "SRV6_VPP_BSID_PREFIX",
+        wanted: "an IPv6 prefix of 16 to 112 bits that is used for nothing else",
+        default: "fd53:5256:36::/64",
+        text: "The binding SIDs of our policies, by which they are told from others'. One range for all that share a network \
+               namespace, another for each that doesn't.",
+    },
+    Field {
+        name: "SRV6_VPP_ENCAP_SOURCE",
+        wanted: "an IPv6 address",
+        default: "",
+        text: "Source address of the packets that VPP sends. Unset: the connection's, or for IPv4 one of the interface that has \
+               the connection's.",
     },
     Field {
         name: "SRV6_GATEWAY",

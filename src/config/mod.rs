@@ -2,6 +2,7 @@
 
 mod fields;
 mod mistakes;
+mod platform;
 mod value;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use srv6_steer::Source;
 use crate::multipath::Rules;
 pub use fields::{FIELDS, Field};
 pub(crate) use mistakes::Mistakes;
+use platform::Platform;
 use value::Reader;
 
 /// What the environment asks for. Each field is described, under its variable's name, in [`FIELDS`].
@@ -107,25 +109,17 @@ impl Config {
                 None,
             ),
         };
-        let dry_run = match reader.text("ROUTE_PLATFORM").as_deref() {
-            None | Some("linux") => false,
-            Some("none") => true,
-            Some("vpp") => {
-                reader.refuse_because("ROUTE_PLATFORM", "isn't in this version; use linux or none", false)
-            }
-            Some(_) => reader.refuse("ROUTE_PLATFORM", false),
-        };
         let encap = match reader.text("SRV6_ENCAP").as_deref() {
             None | Some("red") => EncapMode::Reduced,
             Some("encap") => EncapMode::Full,
             Some(_) => reader.refuse("SRV6_ENCAP", EncapMode::Reduced),
         };
         let deadline = Duration::from_millis(reader.number("SRV6_CONNECT_TIMEOUT_MS", 1..=600_000, 5000));
+        let Platform { dry_run, vpp, table } = Platform::read(&mut reader, deadline);
         // Read whether or not there is a source, so that mistakes are found.
         let graph = reader.text("TOPOLOGY_COLLECTION").unwrap_or_else(|| "fabric_graph".to_owned());
         let hosts = reader.text("SRV6_HOST_COLLECTION").unwrap_or_else(|| "hosts".to_owned());
         let interface = reader.text("BACKEND_INTERFACE");
-        let table = reader.number("ROUTE_TABLE_ID", 1..=u32::MAX, 254);
         let function = reader.function("DEST_FUNCTION");
         let policy = reader.parsed("SRV6_POLICY").unwrap_or_default();
         let algo = reader.number("SRV6_ALGO", 0..=255, 0);
@@ -137,6 +131,7 @@ impl Config {
             hosts,
             interface,
             dry_run,
+            vpp,
             table,
             function,
             policy,
@@ -246,6 +241,7 @@ mod tests {
                 hosts: "servers".to_owned(),
                 interface: Some("eth9".to_owned()),
                 dry_run: true,
+                vpp: None,
                 table: 100,
                 function: Some(0xfe06),
                 policy: srv6_fabric::Policy::Latency,

@@ -1,18 +1,22 @@
 //! `srv6ctl gc`: removes what killed processes left.
 
 use anyhow::{Context, bail};
-use srv6_routes::{LinuxRoutes, collect_garbage};
+use srv6_routes::collect_garbage;
 
+use crate::config::Environment;
+use crate::dataplane;
 use crate::routes::LOCK_PATIENCE;
 
 /// Removes the routes and rules of ours (protocol 196) that no living process of this network namespace holds
+///
+/// With ROUTE_PLATFORM=vpp also what VPP steers into policies of ours (docs/VPP.md), and those policies.
 #[derive(Debug, clap::Args)]
 pub(crate) struct GcArgs {}
 
 pub(crate) fn run(_args: &GcArgs) -> anyhow::Result<()> {
-    let mut kernel = LinuxRoutes::new()?;
+    let mut dataplane = dataplane::open(&Environment::of_process())?;
     let garbage =
-        collect_garbage(&mut kernel, LOCK_PATIENCE).context("comparing routes with their holders")?;
+        collect_garbage(dataplane.as_mut(), LOCK_PATIENCE).context("comparing routes with their holders")?;
     for route in &garbage.removed {
         println!("removed {}", route.key.destination);
     }

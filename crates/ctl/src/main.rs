@@ -4,6 +4,7 @@
 mod bench;
 mod completions;
 mod config;
+mod dataplane;
 mod decode;
 mod demo;
 mod doctor;

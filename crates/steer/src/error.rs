@@ -55,6 +55,8 @@ pub enum SteerError {
         dataplane: &'static str,
         /// Why not.
         reason: &'static str,
+        /// The one path that they have instead, by name.
+        path: String,
     },
     /// The dataplane has no such way of pinning.
     #[error("this dataplane can't pin sockets to paths by {pinning}")]

@@ -161,19 +161,30 @@ fn what_vpp_cant_do_is_said_in_its_own_words() {
     let reason = wait(&steer.request(flow(1))).unwrap_err();
     assert!(reason.contains("VPP has no route to carrier fc00:0:1200:"), "{reason}");
 
-    let lanes = steer.request_lanes(flow(1), LanesWanted { count: 4, pinning: None, along: Vec::new() });
-    eventually("lanes are answered", || !matches!(lanes.status(), LanesStatus::Pending));
-    let LanesStatus::Failed(reason) = lanes.status() else { panic!("lanes without sockets") };
-    assert!(
-        reason.starts_with("vpp can't tie sockets to paths") && reason.contains("distinct destination"),
-        "{reason}"
-    );
-
     scene.vpp.kill();
     let reason =
         wait(&scene.start().request(Flow { src: "2001:db8:7::7".parse().unwrap(), ..flow(1) })).unwrap_err();
     assert!(reason.contains("SRV6_VPP_SOCKET"), "{reason}");
     scene.vpp.revive().unwrap();
+}
+
+#[test]
+fn sockets_that_cant_have_lanes_share_the_path_of_their_flow() {
+    let scene = Scene::new("lanes", data_interface());
+    let steer = scene.start();
+    let lanes = steer.request_lanes(flow(1), LanesWanted { count: 4, pinning: None, along: Vec::new() });
+    eventually("lanes are answered", || !matches!(lanes.status(), LanesStatus::Pending));
+    let LanesStatus::Failed(reason) = lanes.status() else { panic!("lanes without sockets") };
+    assert!(
+        reason.starts_with("vpp can't tie sockets to paths")
+            && reason.contains("distinct destination")
+            && reason.ends_with("take host00 > leaf00 > spine01 > leaf01 > host01"),
+        "{reason}"
+    );
+    assert_eq!(scene.vpp.steering().len(), 1);
+    drop(lanes);
+    steer.settle(PATIENCE);
+    assert!(scene.vpp.steering().is_empty() && scene.vpp.policies().is_empty());
 }
 
 #[test]

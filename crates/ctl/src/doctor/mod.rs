@@ -17,6 +17,7 @@ mod offload;
 mod plugin;
 mod rights;
 mod selection;
+mod vpp;
 mod wrapped;
 
 use std::net::IpAddr;
@@ -134,15 +135,23 @@ pub(crate) fn examine(look: &LookArgs, environment: &Environment) -> anyhow::Res
     let (mut known, of_source) = fabric::check(&settings, environment);
     let topology = known.as_ref().map(|fabric| Arc::clone(&fabric.topology));
     let all = interfaces::read().context("listing the network interfaces")?;
-    let (data, of_choice) = interface::choose(&all, environment, facts.as_ref(), topology.as_deref());
+    let (data, mut of_choice) = interface::choose(&all, environment, facts.as_ref(), topology.as_deref());
     let settings = settings.ok().flatten();
 
+    let mut of_vpp = vpp::check(environment);
+    if let Some(name) =
+        environment.get("BACKEND_INTERFACE").filter(|name| data.is_empty() && of_vpp.has_interface(name))
+    {
+        of_choice = Finding::ok("interface.data", format!("{name} is VPP's (BACKEND_INTERFACE)"));
+    }
     findings.extend(rights::check(environment, data.first().map(|i| i.name.as_str())));
     findings.push(of_choice);
     for interface in &data {
         findings.extend(interface::check(interface, &all, environment, topology.as_deref()));
         findings.push(offload::check(&interface.name));
     }
+    findings.append(&mut of_vpp.findings);
+    let sources: Vec<IpAddr> = data.iter().flat_map(|interface| interface.routable()).collect();
     findings.extend(of_plugin);
     findings.extend(of_nccl);
     findings.extend(selection::check(release, environment));
@@ -158,6 +167,7 @@ pub(crate) fn examine(look: &LookArgs, environment: &Environment) -> anyhow::Res
         let addresses: Vec<IpAddr> = data.iter().filter_map(|i| address(i)).collect();
         findings.extend(fabric.check_host(&addresses, settings, environment));
     }
+    let mut carrier = None;
     for interface in &data {
         let example = topology.as_deref().zip(settings.as_ref()).and_then(|(topology, settings)| {
             let own = topology.host_of(address(interface)?)?;
@@ -174,7 +184,10 @@ pub(crate) fn examine(look: &LookArgs, environment: &Environment) -> anyhow::Res
         let example =
             example.as_ref().and_then(|(example, topology)| Some((example.as_ref().ok()?, *topology)));
         if let Some((example, _)) = example {
-            findings.push(mtu::block(example, interface, environment));
+            carrier = Some(example.segments.first());
+            if !address(interface).is_some_and(|address| of_vpp.steers(address)) {
+                findings.push(mtu::block(example, interface, environment));
+            }
         }
         findings.push(mtu::check(interface, example, environment));
         let believed = mtu::believed(example, environment);
@@ -187,6 +200,7 @@ pub(crate) fn examine(look: &LookArgs, environment: &Environment) -> anyhow::Res
                 .map(|(source, peer)| mtu::measure(source, peer, interface, believed)),
         );
     }
+    findings.extend(of_vpp.flows(&sources, carrier));
     findings.push(agent::check(environment));
     let data = data.first().map(|interface| ((*interface).clone(), address(interface)));
     Ok(Examination { report: Report(findings), plugin: file, release, data, source: settings })

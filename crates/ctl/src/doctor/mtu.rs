@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub(crate) struct Example {
     path: Path,
-    segments: Segments,
+    pub(super) segments: Segments,
 }
 
 /// A path that this host's flows could take, if the topology has one that can be written as a carrier.

@@ -38,6 +38,12 @@ fn routes(admin: bool, environment: &Environment) -> Finding {
             "no CAP_NET_ADMIN, and none is needed with SRV6_MODE=off: nothing is steered",
         );
     }
+    if environment.get("ROUTE_PLATFORM") == Some("vpp") {
+        return Finding::note(
+            CHECK,
+            "no CAP_NET_ADMIN: flows from VPP's interfaces need none, others go unsteered",
+        );
+    }
     Finding::failure(
         CHECK,
         format!("no CAP_NET_ADMIN: this process may not install routes (SRV6_MODE={mode})"),
@@ -78,6 +84,7 @@ mod tests {
     fn without_the_capability_routes_are_a_failure_unless_off() {
         assert_eq!(routes(false, &Environment::default()).status, Status::Failure);
         assert_eq!(routes(false, &Environment::from([("SRV6_MODE", "off")])).status, Status::Note);
+        assert_eq!(routes(false, &Environment::from([("ROUTE_PLATFORM", "vpp")])).status, Status::Note);
         assert_eq!(routes(true, &Environment::default()).status, Status::Ok);
     }
 

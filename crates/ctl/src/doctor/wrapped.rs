@@ -63,8 +63,16 @@ pub(crate) fn check(
 
 /// No routes, and a log that can be read.
 fn quiet(command: &mut Command, environment: &Environment) {
-    if matches!(environment.get("ROUTE_PLATFORM"), None | Some("linux")) {
-        command.env("ROUTE_PLATFORM", "none");
+    match environment.get("ROUTE_PLATFORM") {
+        None | Some("linux") => {
+            command.env("ROUTE_PLATFORM", "none");
+        }
+        Some("vpp") => {
+            // With a socket a dry run is one of VPP's, and minds the same settings.
+            let socket = environment.get("SRV6_VPP_SOCKET").unwrap_or("/run/vpp/api.sock");
+            command.env("ROUTE_PLATFORM", "none").env("SRV6_VPP_SOCKET", socket);
+        }
+        Some(_) => {}
     }
     command.env("NCCL_DEBUG", "INFO").env_remove("NCCL_DEBUG_SUBSYS").env_remove("NCCL_DEBUG_FILE");
 }

@@ -11,11 +11,12 @@ use std::sync::Arc;
 use anyhow::Context;
 use serde::Serialize;
 use srv6_fabric::{Flow, Segments, Topology};
-use srv6_routes::{Dataplane, HoldProcesses, Holders, LinuxRoutes, Route, Slot, Target};
+use srv6_routes::{HoldProcesses, Holders, Route, Slot, Target};
 
 use self::holders::Holder;
 use self::tcp::Connection;
 use crate::config::Environment;
+use crate::dataplane;
 use crate::decode::decode;
 use crate::path_source::{PathSettings, SourceArgs};
 use crate::table;
@@ -55,10 +56,13 @@ struct SteeredFlow {
     references: usize,
     holders: Vec<Holder>,
     connections: Vec<Connection>,
+    /// Who steers it: `linux` or `vpp`.
+    dataplane: &'static str,
 }
 
 pub(crate) fn run(args: &PathsArgs) -> anyhow::Result<()> {
-    let settings = PathSettings::new(&args.source, &Environment::of_process())?;
+    let environment = Environment::of_process();
+    let settings = PathSettings::new(&args.source, &environment)?;
     let fabric = settings.map(|settings| (settings.topology(), settings));
     let named_by = fabric.as_ref().map(|(_, settings)| settings.name());
     let fabric = match fabric {
@@ -70,7 +74,7 @@ pub(crate) fn run(args: &PathsArgs) -> anyhow::Result<()> {
         Some((Ok(topology), settings)) => Some((topology, settings)),
         None => None,
     };
-    let routes = LinuxRoutes::new()?.owned().context("reading routes")?;
+    let routes = dataplane::routes(&environment)?;
     let holders = Holders.processes().context("reading who holds the routes")?;
     let connections = tcp::connections().context("reading TCP connections")?;
     let mut flows: Vec<SteeredFlow> =
@@ -91,14 +95,18 @@ pub(crate) fn run(args: &PathsArgs) -> anyhow::Result<()> {
 }
 
 fn flow(
-    route: &Route,
+    (dataplane, route): &(&'static str, Route),
     fabric: Option<&(Arc<Topology>, PathSettings)>,
     holders: &HoldProcesses,
     connections: &[Connection],
 ) -> Option<SteeredFlow> {
     let Target::Encap { mode, segments } = &route.target else { return None };
     let destination = route.key.destination.address();
-    let decoded = route.source.zip(fabric).map(|(source, (topology, settings))| {
+    // VPP doesn't keep it, but whoever is connected to the destination knows.
+    let by_connection =
+        || connections.iter().find(|c| route.key.destination.contains(c.remote)).map(|c| c.local);
+    let source = route.source.or_else(by_connection);
+    let decoded = source.zip(fabric).map(|(source, (topology, settings))| {
         decode(topology, settings, Flow { src: source, dst: destination }, segments)
     });
     let slot = Slot::of_table(route.key.table);
@@ -108,7 +116,7 @@ fn flow(
             && lane_of(c) == slot
     };
     Some(SteeredFlow {
-        source: route.source.map(|source| source.to_string()),
+        source: source.map(|source| source.to_string()),
         destination: destination.to_string(),
         table: route.key.table,
         in_topology: decoded.as_ref().map(|decoded| decoded.path.is_some()),
@@ -125,6 +133,7 @@ fn flow(
         references: holders.count(&route.key),
         holders: holders.of(&route.key).into_iter().map(Holder::of).collect(),
         connections: connections.iter().filter(own).cloned().collect(),
+        dataplane,
     })
 }
 
@@ -154,6 +163,7 @@ fn shown(flows: &[SteeredFlow]) -> comfy_table::Table {
         "received",
         "rtt",
         "resent",
+        "dataplane",
     ]);
     for flow in flows {
         let path = flow.path.as_ref().map_or_else(|| "-".to_owned(), |path| path.join(" > "));
@@ -176,6 +186,7 @@ fn shown(flows: &[SteeredFlow]) -> comfy_table::Table {
             bytes(sum(|c| c.received)),
             rtt.map_or_else(|| "-".to_owned(), |us| format!("{:.2} ms", f64::from(us) / 1e3)),
             sum(|c| c.retransmitted.into()).to_string(),
+            flow.dataplane.to_owned(),
         ]);
     }
     rows
@@ -240,6 +251,7 @@ mod tests {
                 mark: 0,
                 inode: 1,
             }],
+            dataplane: "linux",
         }
     }
 
@@ -250,7 +262,7 @@ mod tests {
         assert_eq!(
             row.join(" "),
             "2001:db8:1000::2 2001:db8:1001::2 - host00 > leaf00 > spine01 > leaf01 > host01 fc00:0:1200:1001:1201:fe06:: \
-             python3[77] 1 more 1 h 6 min 1 12.3 MB 999 B 0.15 ms 3"
+             python3[77] 1 more 1 h 6 min 1 12.3 MB 999 B 0.15 ms 3 linux"
         );
     }
 
@@ -289,7 +301,8 @@ mod tests {
                 "mtu",
                 "references",
                 "holders",
-                "connections"
+                "connections",
+                "dataplane"
             ]
         );
         assert_eq!(json["connections"][0]["rtt_us"], 150);

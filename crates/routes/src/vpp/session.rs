@@ -36,6 +36,15 @@ pub(super) struct Session {
     source: Option<Ipv6Addr>,
 }
 
+/// Why a plan has to be made anew.
+#[derive(Debug, Default)]
+struct Surprise {
+    /// Binding SIDs that VPP has something for already.
+    in_use: BTreeSet<Ipv6Addr>,
+    /// Whether a policy was gone.
+    gone: bool,
+}
+
 /// What could not be done, by key.
 pub(super) type Failures = BTreeMap<RouteKey, VppError>;
 
@@ -55,9 +64,6 @@ impl Session {
             idle: BTreeSet::new(),
             source: None,
         };
-        if let Some(source) = config.source {
-            session.share_source(source)?;
-        }
         session.look(config)?;
         Ok(session)
     }
@@ -109,18 +115,18 @@ impl Session {
                 }
             };
             let unsteered: BTreeSet<Ipv6Addr> = self.left(&steps);
-            let again = self.send(&steps, &mut failures)?;
+            let Surprise { in_use, gone } = self.send(&steps, &mut failures)?;
             match known {
                 Known::Fresh => self.idle.clear(),
                 Known::Remembered => self.idle.extend(unsteered),
             }
-            if again.is_empty() {
+            if in_use.is_empty() && !gone {
                 break;
             }
             known = Known::Fresh;
             self.look(config)?;
             // Refused, and yet no policy: it is a route of somebody else's.
-            let taken = again.into_iter().filter(|bsid| !self.state.policies.contains_key(bsid));
+            let taken = in_use.into_iter().filter(|bsid| !self.state.policies.contains_key(bsid));
             self.state.taken.extend(taken);
             if round + 1 == ROUNDS {
                 let error = VppError::BsidTaken { bsid: config.first_bsid(), tried: ROUNDS };
@@ -171,10 +177,9 @@ impl Session {
         moved.chain(steps.unsteer.iter().map(|(_, bsid)| *bsid)).collect()
     }
 
-    /// Sends everything in order. Gives the binding SIDs that turned out to be in use, or not to be there: those need a new
-    /// look.
-    fn send(&mut self, steps: &Steps, failures: &mut Failures) -> Result<BTreeSet<Ipv6Addr>, VppError> {
-        let mut again = BTreeSet::new();
+    /// Sends everything in order, and tells what needs a new look.
+    fn send(&mut self, steps: &Steps, failures: &mut Failures) -> Result<Surprise, VppError> {
+        let Surprise { mut in_use, mut gone } = Surprise::default();
         let mut bad: BTreeMap<Ipv6Addr, VppError> = BTreeMap::new();
         let (adding, modifying) = self.dialect.names();
 
@@ -187,7 +192,7 @@ impl Session {
             match code {
                 0 => self.state.added(*bsid, policy),
                 BSID_IN_USE => {
-                    again.insert(*bsid);
+                    in_use.insert(*bsid);
                 }
                 code => {
                     let subject = format!("the policy {bsid}");
@@ -199,7 +204,7 @@ impl Session {
         let widen: Vec<ModifyPolicy> = steps
             .widen
             .iter()
-            .filter(|c| !again.contains(&c.bsid) && !bad.contains_key(&c.bsid))
+            .filter(|c| !in_use.contains(&c.bsid) && !bad.contains_key(&c.bsid))
             .cloned()
             .collect();
         let bsids: Vec<Ipv6Addr> = widen.iter().map(|change| change.bsid).collect();
@@ -221,7 +226,7 @@ impl Session {
                 Some(error) => {
                     failures.insert(*key, error.clone());
                 }
-                None if again.contains(bsid) => {}
+                None if in_use.contains(bsid) => {}
                 None => steer.push((*key, *bsid)),
             }
         }
@@ -232,7 +237,7 @@ impl Session {
                 0 => self.state.steered(key, Some(bsid)),
                 NO_SUCH_POLICY => {
                     self.state.deleted(bsid);
-                    again.insert(bsid);
+                    gone = true;
                 }
                 code => {
                     refused::<Steer>(code, || key.destination.to_string())
@@ -270,7 +275,7 @@ impl Session {
                 code => log::warn!("the policy {bsid} stays: VPP says {code}"),
             }
         }
-        Ok(again)
+        Ok(Surprise { in_use, gone })
     }
 }
 

@@ -16,6 +16,7 @@ pub(crate) const TESTS: &[Test] = &[
     Test("the_handshake_gives_version_and_messages", handshake),
     Test("what_is_set_is_what_vpp_has_and_what_is_read_back", set_and_read),
     Test("flows_of_one_path_share_a_policy_and_the_last_takes_it_along", shared),
+    Test("a_policy_that_another_process_took_along_is_made_again", made_again),
     Test("another_path_is_there_before_the_old_one_goes", moved),
     Test("alone_a_policy_is_modified", modified),
     Test("several_paths_get_flows_by_weight", weighted),
@@ -80,6 +81,20 @@ fn shared(place: &Place) {
         vpp.remove(&route.key).unwrap();
     }
     assert_eq!((place.policies().len(), place.steering().len()), (0, 0));
+}
+
+fn made_again(place: &Place) {
+    let (mut one, mut other) = (place.routes(), place.routes());
+    let first = route("2001:db8:1001::2/128", &[ONE]);
+    one.set(&first).unwrap();
+    let before = place.policies();
+    other.remove(&first.key).unwrap();
+    assert!(place.policies().is_empty());
+    // What is remembered here is no longer so.
+    let second = route("2001:db8:1001::3/128", &[ONE]);
+    one.set(&second).unwrap();
+    assert_eq!(place.policies(), before, "the same policy by the same name");
+    assert_eq!(one.owned().unwrap(), [second]);
 }
 
 fn moved(place: &Place) {

@@ -14,6 +14,8 @@ use crate::{LanePath, Lanes, LanesStatus, Pinning, Steered};
 #[derive(Debug, Default)]
 pub(super) struct Connections {
     pub(super) open: HashMap<u64, Connection>,
+    /// Those that could not have lanes, and have their flow steered as a whole.
+    pub(super) whole: HashMap<u64, Flow>,
     /// How many connections each flow has had: where the next one begins.
     pub(super) begun: HashMap<Flow, usize>,
     pub(super) avoided: Avoided,

@@ -19,7 +19,10 @@ impl Worker {
         let deadline = self.check(flow, claim.since)?;
         let capabilities = self.dataplane.capabilities(flow.src);
         if let Some(reason) = capabilities.no_pinning {
-            return Err(SteerError::NoSockets { dataplane: capabilities.name, reason });
+            // Steered as a whole it is at least off the paths of others.
+            let path = self.steer(flow, claim.since)?.hops.join(" > ");
+            self.connections.whole.insert(claim.number, flow);
+            return Err(SteerError::NoSockets { dataplane: capabilities.name, reason, path });
         }
         let interface = self.interface(flow.src)?;
         let asked = Instant::now();
@@ -245,6 +248,9 @@ impl Worker {
     }
 
     pub(super) fn release_lanes(&mut self, claim: &LanesClaim) {
+        if let Some(flow) = self.connections.whole.remove(&claim.number) {
+            self.unsteer(flow);
+        }
         if let Some(connection) = self.connections.open.remove(&claim.number) {
             self.ledger.release(self.dataplane.as_mut(), &connection.routes, &connection.rules);
         }

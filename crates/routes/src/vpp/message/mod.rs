@@ -1,8 +1,8 @@
 //! Messages of VPP's binary API: names, CRCs and fields.
 //!
 //! A message is known by its name and the CRC of its definition; the number that stands for it on the socket is different in
-//! every VPP. Layouts and CRCs are those of VPP 26.10-rc0 (revision b575ec2), and of every release since 23.10 that offers
-//! the same CRC.
+//! every VPP. Layouts and CRCs are those of VPP 26.10-rc0 (revision b575ec2), and of every release that offers the
+//! same CRCs.
 
 mod ip;
 mod sr;
