@@ -177,8 +177,11 @@ fn limited(endpoint: &str, graph: &str, limits: CacheLimits, request_timeout: Du
 
 const LONG: Duration = Duration::from_secs(60);
 
+/// For an answer that takes milliseconds where nothing else runs. What fails again and again is tried for so long.
+const PATIENCE: Duration = Duration::from_secs(8);
+
 fn ask(paths: &mut Paths, policy: Policy) -> Result<Answer, PathError> {
-    paths.candidates(flow(), Query { policy, algo: 0 }, Instant::now() + LONG)
+    paths.candidates(flow(), Query { policy, algo: 0 }, Instant::now() + PATIENCE)
 }
 
 fn names(answer: &Answer) -> Vec<String> {

@@ -141,7 +141,7 @@ pub(crate) fn connect(
         }
         let bound = ports.into_iter().any(|p| socket.bind(&SocketAddr::new(flow.src, p).into()).is_ok());
         assert!(bound, "no port free");
-        socket.connect_timeout(&SocketAddr::new(flow.dst, port).into(), PATIENCE)?;
+        socket.connect_timeout(&SocketAddr::new(flow.dst, port).into(), Duration::from_secs(8))?;
         Ok(socket.into())
     })
 }
