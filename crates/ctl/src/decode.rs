@@ -6,11 +6,9 @@ use srv6_fabric::{
     Block, Carrier, Family, Flow, Path, Policy, Segments, SidFormat, Topology, equal_cost_paths, segments,
     spread,
 };
+use srv6_paths::MAX_PATHS;
 
 use crate::path_source::PathSettings;
-
-/// More equal paths than this are not compared: 3-tier fabrics have thousands.
-const MAX_PATHS: usize = 256;
 
 /// What the segments of a route mean in a topology.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,7 +42,7 @@ pub(crate) fn decode(topology: &Topology, settings: &PathSettings, flow: Flow, f
         .find(|path| segments(topology, path, &encoding).is_ok_and(|own| usids(&own) == wanted))
         .map(|path| (*path).clone());
     let chosen = ends.and_then(|(src, dst)| match settings.policy {
-        Policy::Spread => paths.get(spread(topology, src, dst, paths.len())),
+        Policy::Spread => paths.get(spread(topology, src, dst, &paths)),
         Policy::Hops => paths.first(),
         // These are the server's to choose, and asking it again would count as another flow.
         Policy::Load | Policy::Latency | Policy::Utilization => None,

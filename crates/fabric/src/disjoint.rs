@@ -72,7 +72,7 @@ pub fn replacement(
 /// same paths.
 pub fn sort_for_both_ends(paths: &mut [Path]) {
     paths.sort_by_cached_key(|path| {
-        let switches = switches(path).to_vec();
+        let switches = path.switches().to_vec();
         let mut back = switches.clone();
         back.reverse();
         let mut whole = path.vertices.clone();
@@ -110,23 +110,16 @@ fn shared(one: &Path, other: &Path) -> Shared {
     let links = |path: &[VertexIndex], others: &[VertexIndex]| {
         path.windows(2).filter(|link| others.windows(2).any(|o| o == *link)).count()
     };
-    let inner = links(switches(one), switches(other));
+    let inner = links(one.switches(), other.switches());
     Shared {
         links: inner,
-        switches: switches(one).iter().filter(|s| switches(other).contains(s)).count(),
+        switches: one.switches().iter().filter(|s| other.switches().contains(s)).count(),
         host_links: links(&one.vertices, &other.vertices) - inner,
     }
 }
 
-fn switches(path: &Path) -> &[VertexIndex] {
-    match path.vertices.as_slice() {
-        [_, switches @ .., _] => switches,
-        _ => &[],
-    }
-}
-
 fn edge_switches(path: &Path) -> (Option<VertexIndex>, Option<VertexIndex>) {
-    (switches(path).first().copied(), switches(path).last().copied())
+    (path.switches().first().copied(), path.switches().last().copied())
 }
 
 #[cfg(test)]

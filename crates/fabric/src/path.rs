@@ -1,6 +1,6 @@
 //! Paths over a topology.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 use crate::{Edge, Topology, VertexIndex};
 
@@ -32,6 +32,14 @@ impl Path {
         self.edges(topology).map(|e| e.utilization).sum()
     }
 
+    /// The vertices between the hosts.
+    pub(crate) fn switches(&self) -> &[VertexIndex] {
+        match self.vertices.as_slice() {
+            [_, switches @ .., _] => switches,
+            _ => &[],
+        }
+    }
+
     fn edges<'a>(&'a self, topology: &'a Topology) -> impl Iterator<Item = &'a Edge> {
         self.vertices.windows(2).filter_map(|pair| match pair {
             [from, to] => topology.edge(*from, *to),
@@ -40,7 +48,8 @@ impl Path {
     }
 }
 
-/// All shortest paths by number of links, in the order of their vertices' ids, at most `limit` of them.
+/// All shortest paths by number of links, in the order of their vertices' ids; of more than `limit` so many that lie evenly
+/// among all.
 ///
 /// Hosts are ends, never transit. Empty where there is no way, or where source and destination are the same.
 pub fn equal_cost_paths(
@@ -53,34 +62,62 @@ pub fn equal_cost_paths(
         return Vec::new();
     }
     let distance = distances_to(topology, destination);
-    let mut found = Vec::new();
-    let mut stack = vec![vec![source]];
-    // Depth first with neighbours pushed in reverse, so that paths come out sorted and no more than
-    // `limit` are ever built.
-    while let Some(path) = stack.pop() {
-        if found.len() == limit {
-            break;
+    let mut ways = Ways { topology, distance, destination, onward: HashMap::new() };
+    let all = u128::from(ways.count(source));
+    let picked = all.min(limit as u128);
+    // What is computed fits: it is below the number of all paths.
+    let number = |n: u128| u64::try_from(n * all / picked).unwrap_or(u64::MAX);
+    (0..picked).map(|n| ways.path(source, number(n))).collect()
+}
+
+/// The shortest paths to one destination, counted and not listed.
+struct Ways<'a> {
+    topology: &'a Topology,
+    distance: Vec<Option<usize>>,
+    destination: VertexIndex,
+    /// Next vertices by id, each with the number of paths from there.
+    onward: HashMap<VertexIndex, Vec<(VertexIndex, u64)>>,
+}
+
+impl Ways<'_> {
+    fn count(&mut self, from: VertexIndex) -> u64 {
+        if from == self.destination {
+            return 1;
         }
-        let Some(&last) = path.last() else { continue };
-        if last == destination {
-            found.push(Path { vertices: path });
-            continue;
+        if !self.onward.contains_key(&from) {
+            let nearer = |v: &VertexIndex| {
+                let at = |v: &VertexIndex| self.distance.get(v.0).copied().flatten();
+                at(v).zip(at(&from)).is_some_and(|(there, here)| there + 1 == here)
+            };
+            let mut next: Vec<VertexIndex> =
+                self.topology.outgoing(from).map(|e| e.to).filter(nearer).collect();
+            next.sort_unstable();
+            next.dedup();
+            let counted = next.into_iter().map(|v| (v, self.count(v))).collect();
+            self.onward.insert(from, counted);
         }
-        let Some(here) = distance.get(last.0).copied().flatten() else { continue };
-        let mut next: Vec<VertexIndex> = topology
-            .outgoing(last)
-            .map(|e| e.to)
-            .filter(|v| distance.get(v.0).copied().flatten().is_some_and(|d| d + 1 == here))
-            .collect();
-        next.sort_unstable();
-        next.dedup();
-        for v in next.into_iter().rev() {
-            let mut longer = path.clone();
-            longer.push(v);
-            stack.push(longer);
-        }
+        let onward = self.onward.get(&from).into_iter().flatten();
+        onward.fold(0, |sum: u64, (_, count)| sum.saturating_add(*count))
     }
-    found
+
+    /// Path number `number` in the order of ids.
+    fn path(&self, source: VertexIndex, mut number: u64) -> Path {
+        let mut vertices = vec![source];
+        let mut here = source;
+        while let Some(&(next, _)) = self.onward.get(&here).and_then(|onward| {
+            onward.iter().find(|(_, count)| {
+                let is_here = number < *count;
+                if !is_here {
+                    number -= count;
+                }
+                is_here
+            })
+        }) {
+            vertices.push(next);
+            here = next;
+        }
+        Path { vertices }
+    }
 }
 
 /// Links to `destination` from every vertex that can reach it without passing through a host.

@@ -117,7 +117,7 @@ fn load(t: &Topology, flows: &[(VertexIndex, VertexIndex)]) -> BTreeMap<(VertexI
     let mut load = BTreeMap::new();
     for &(a, b) in flows {
         let paths = equal_cost_paths(t, a, b, 64);
-        let path = &paths[spread(t, a, b, paths.len())];
+        let path = &paths[spread(t, a, b, &paths)];
         for pair in path.vertices.windows(2) {
             if !t.vertex(pair[0]).is_host() && !t.vertex(pair[1]).is_host() {
                 *load.entry((pair[0], pair[1])).or_default() += 1;
@@ -146,11 +146,11 @@ fn spread_uses_every_spine_from_one_leaf_to_all_others() {
     let t = fabric("4x4");
     let hosts: Vec<VertexIndex> = t.vertices().filter(|(_, v)| v.is_host()).map(|(i, _)| i).collect();
     for &from in &hosts {
-        let spines: HashSet<usize> =
-            hosts.iter().filter(|&&h| h != from).map(|&to| spread(&t, from, to, 4)).collect();
+        let spine = |to: VertexIndex| spread(&t, from, to, &equal_cost_paths(&t, from, to, 64));
+        let spines: HashSet<usize> = hosts.iter().filter(|&&h| h != from).map(|&to| spine(to)).collect();
         assert_eq!(spines.len(), 3);
     }
-    assert_eq!(spread(&t, hosts[0], hosts[1], 0), 0);
+    assert_eq!(spread(&t, hosts[0], hosts[1], &[]), 0);
 }
 
 #[test]

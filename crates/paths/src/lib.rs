@@ -13,4 +13,4 @@ pub use cache::{CacheLimits, Paths};
 pub use error::{ApiError, FileError, PathError};
 pub use file::{TopologyFile, read_topology};
 pub use jalapeno::{Jalapeno, JalapenoConfig};
-pub use source::{Answer, Candidates, Origin, PathSource, Query};
+pub use source::{Answer, Candidates, MAX_PATHS, Origin, PathSource, Query};

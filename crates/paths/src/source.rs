@@ -94,5 +94,5 @@ pub trait PathSource: Send + fmt::Debug {
     ) -> Result<Candidates, PathError>;
 }
 
-/// More equal paths than any policy needs to see: 3-tier fabrics have thousands.
-pub(crate) const MAX_PATHS: usize = 256;
+/// Equal paths of a flow that a policy chooses among, at most; of more, so many that lie evenly among all.
+pub const MAX_PATHS: usize = 4096;

@@ -57,14 +57,25 @@ impl Chooser<'_> {
     fn spread(&self, ends: &Ends, chosen: &mut Vec<Path>) {
         let fabric = self.fabric;
         let count = fabric.planes(ends).map(|plane| fabric.paths_in(ends, plane)).sum::<usize>();
-        let count = count.min(self.candidates);
-        if count == 0 {
+        let candidates = count.min(self.candidates);
+        if candidates == 0 {
             return;
         }
-        let ((rank, from), (_, to)) = (fabric.place(ends.source), fabric.place(ends.destination));
-        let first = (rank + from + to) % count;
-        let paths = self.paths.min(count);
-        chosen.extend((0..paths).filter_map(|k| fabric.nth(ends, (first + k * count / paths) % count)));
+        let (from, to) = (fabric.place(ends.source), fabric.place(ends.destination));
+        let spines = fabric.spines_of(ends);
+        let turn = from.rank + from.leaf + to.leaf;
+        // Candidates lie evenly among the paths; those over one spine are in a row.
+        let over = fabric.over_spine(ends, turn % spines);
+        let candidate = |path: usize| (path * candidates).div_ceil(count);
+        let (begin, end) = (candidate(over.start), candidate(over.end));
+        let core = from.leaf + from.pod + to.pod + from.rank / spines;
+        let first = match end - begin {
+            0 => turn % candidates,
+            cores => begin + core % cores,
+        };
+        let paths = self.paths.min(candidates);
+        let path = |k: usize| (first + k * candidates / paths) % candidates * count / candidates;
+        chosen.extend((0..paths).filter_map(|k| fabric.nth(ends, path(k))));
     }
 
     /// Paths number `first` and following of the `all` that the connections of a pair have together.

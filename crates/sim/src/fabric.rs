@@ -1,5 +1,7 @@
 //! A fabric with its dead parts, and the equal shortest paths between two hosts, computed and never stored.
 
+use std::ops::Range;
+
 use crate::alive::Alive;
 use crate::links::Layout;
 use crate::{Clos, Error, Node};
@@ -11,9 +13,27 @@ pub struct Fabric {
     layout: Layout,
     /// None where nothing is dead: then everything is arithmetic.
     alive: Option<Alive>,
-    /// Per host: its rank on its leaf, and its leaf's position, as [`srv6_fabric::spread`] counts them.
-    ranks: Vec<u32>,
-    positions: Vec<u32>,
+    /// By host.
+    places: Vec<Stored>,
+}
+
+/// Where a host is, as [`srv6_fabric::spread`] counts.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place {
+    /// Among the live hosts of its leaf.
+    pub(crate) rank: usize,
+    /// Of its leaf among all leaves with hosts.
+    pub(crate) leaf: usize,
+    /// Of its leaf's pod among all pods that have such leaves.
+    pub(crate) pod: usize,
+}
+
+/// A [`Place`] in less memory.
+#[derive(Debug, Clone, Copy)]
+struct Stored {
+    rank: u32,
+    leaf: u32,
+    pod: u32,
 }
 
 /// One of the equal paths between two hosts. `spine` and `core` are 0 where the path has none.
@@ -53,8 +73,7 @@ impl Fabric {
     /// As [`Clos::check`].
     pub fn new(clos: Clos) -> Result<Self, Error> {
         let clos = clos.check()?;
-        let mut fabric =
-            Self { clos, layout: Layout::new(clos), alive: None, ranks: Vec::new(), positions: Vec::new() };
+        let mut fabric = Self { clos, layout: Layout::new(clos), alive: None, places: Vec::new() };
         fabric.number_hosts();
         Ok(fabric)
     }
@@ -133,9 +152,9 @@ impl Fabric {
         self.alive.is_none()
     }
 
-    /// Rank of a host among the live hosts of its leaf, and its leaf's position among all leaves with hosts.
-    pub(crate) fn place(&self, host: usize) -> (usize, usize) {
-        (self.ranks[host] as usize, self.positions[host] as usize)
+    pub(crate) fn place(&self, host: usize) -> Place {
+        let Stored { rank, leaf, pod } = self.places[host];
+        Place { rank: rank as usize, leaf: leaf as usize, pod: pod as usize }
     }
 
     pub(crate) fn ends(&self, source: usize, destination: usize) -> Ends {
@@ -270,6 +289,26 @@ impl Fabric {
         (count, self.spines(ends, plane).nth(nth).unwrap_or(0))
     }
 
+    /// Spines that the paths of all planes lead over; leaves where paths need none.
+    pub(crate) fn spines_of(&self, ends: &Ends) -> usize {
+        if self.is_whole() {
+            return self.clos.planes * if ends.reach == Reach::Leaf { 1 } else { self.clos.spines };
+        }
+        self.planes(ends).map(|plane| self.spines(ends, plane).count()).sum()
+    }
+
+    /// The paths over the spine of a number below [`Fabric::spines_of`].
+    pub(crate) fn over_spine(&self, ends: &Ends, number: usize) -> Range<usize> {
+        if self.is_whole() {
+            let cores = self.cores_over(ends, 0, 0);
+            return number * cores..(number + 1) * cores;
+        }
+        let spines = self.planes(ends).flat_map(|plane| self.spines(ends, plane).map(move |s| (plane, s)));
+        let mut counts = spines.map(|(plane, spine)| self.cores_over(ends, plane, spine));
+        let begin = counts.by_ref().take(number).sum();
+        begin..begin + counts.next().unwrap_or(0)
+    }
+
     /// Whether every link of a path works.
     pub(crate) fn works(&self, ends: &Ends, path: Path) -> bool {
         let Some(alive) = &self.alive else { return true };
@@ -322,34 +361,56 @@ impl Fabric {
     }
 
     /// Counts as [`srv6_fabric::spread`] does: a host belongs to the first leaf that it has a link to, its rank is among
-    /// the hosts that have a link to that leaf, and leaves without such hosts have no position.
+    /// the hosts that have a link to that leaf, and leaves without such hosts have no position. Leaves with the same first
+    /// spine are in one pod.
     fn number_hosts(&mut self) {
         let per_leaf = self.clos.hosts_per_leaf;
         let hosts = 0..self.clos.hosts();
         let Some(alive) = &self.alive else {
-            self.ranks = hosts.clone().map(|host| narrow(host % per_leaf)).collect();
-            self.positions = hosts.map(|host| narrow(host / per_leaf)).collect();
+            let place = |host| Stored {
+                rank: narrow(host % per_leaf),
+                leaf: narrow(host / per_leaf),
+                pod: narrow(self.clos.pod_of(self.clos.leaf_of(host))),
+            };
+            self.places = hosts.map(place).collect();
             return;
         };
         let leaves = self.clos.all_leaves();
         let mut numbers = vec![0u32; self.clos.planes * leaves];
+        let mut firsts = Vec::new();
         let mut next = 0;
         for (row, number) in numbers.iter_mut().enumerate() {
             let (plane, leaf) = (row / leaves, row % leaves);
             *number = next;
             let on_leaf = &alive.ports[leaf * per_leaf..(leaf + 1) * per_leaf];
-            next += u32::from(on_leaf.iter().any(|mask| mask & (1 << plane) != 0));
+            if on_leaf.iter().any(|mask| mask & (1 << plane) != 0) {
+                next += 1;
+                firsts.extend(self.first_spine(alive, plane, leaf));
+            }
         }
-        self.ranks.clear();
-        self.positions.clear();
-        for host in hosts {
+        firsts.sort_unstable();
+        firsts.dedup();
+        let place = |host: usize| {
             let leaf = host / per_leaf;
             let plane = alive.ports[host].trailing_zeros() as usize;
+            if plane >= self.clos.planes {
+                return Stored { rank: 0, leaf: 0, pod: 0 };
+            }
             let before = &alive.ports[leaf * per_leaf..host];
-            let rank = before.iter().filter(|&&mask| plane < 64 && mask & (1 << plane) != 0).count();
-            self.ranks.push(narrow(rank));
-            self.positions.push(if plane < 64 { numbers[plane * leaves + leaf] } else { 0 });
-        }
+            let rank = before.iter().filter(|&&mask| mask & (1 << plane) != 0).count();
+            let first = self.first_spine(alive, plane, leaf);
+            let pod = first.and_then(|first| firsts.binary_search(&first).ok()).unwrap_or(0);
+            Stored { rank: narrow(rank), leaf: numbers[plane * leaves + leaf], pod: narrow(pod) }
+        };
+        self.places = hosts.map(place).collect();
+    }
+
+    /// The first spine that a leaf has a link to, counted through all planes.
+    fn first_spine(&self, alive: &Alive, plane: usize, leaf: usize) -> Option<usize> {
+        let row = alive.leaves.row(plane * self.clos.all_leaves() + leaf);
+        let word = row.iter().position(|&word| word != 0)?;
+        let spine = word * 64 + row[word].trailing_zeros() as usize;
+        Some(self.clos.spine_row(plane, self.clos.pod_of(leaf), spine))
     }
 }
 

@@ -102,8 +102,17 @@ fn agree(fabric: &Fabric) {
                 continue;
             }
             assert_eq!(ours, listed);
-            let chosen = &listed[spread(&topology, source, destination, count)];
-            assert_eq!(&spread_of(fabric, from, to), chosen, "host{from} -> host{to}");
+            let index = spread(&topology, source, destination, &found);
+            assert_eq!(spread_of(fabric, from, to), listed[index], "host{from} -> host{to}");
+            let clos = fabric.clos();
+            if clos.cores == 0 && fabric.dead_links() == 0 {
+                let leaves = from / clos.hosts_per_leaf + to / clos.hosts_per_leaf;
+                assert_eq!(index, (from % clos.hosts_per_leaf + leaves) % count, "one path over each spine");
+            }
+            let limit = 1 + count / 2;
+            let some = equal_cost_paths(&topology, source, destination, limit);
+            let evenly: Vec<_> = (0..limit.min(count)).map(|n| found[n * count / limit].clone()).collect();
+            assert_eq!(some, evenly, "of {count} paths");
         }
     }
 }

@@ -31,7 +31,7 @@ pub(crate) fn choose(config: &Config, flow: Flow, answer: &Answer) -> Result<Cho
         _ if answer.candidates.chosen => 0,
         Policy::Hops => 0,
         Policy::Spread | Policy::Load | Policy::Latency | Policy::Utilization => {
-            spread(&answer.topology, answer.source, answer.destination, paths.len())
+            spread(&answer.topology, answer.source, answer.destination, paths)
         }
     };
     let encoding = encoding(config, flow);

@@ -58,7 +58,7 @@ impl Ways {
         if paths.len() > usize::from(SLOTS) {
             let (first, last) =
                 (answer.source.min(answer.destination), answer.source.max(answer.destination));
-            let mut chosen = disjoint(&paths, usize::from(SLOTS), spread(topology, first, last, paths.len()));
+            let mut chosen = disjoint(&paths, usize::from(SLOTS), spread(topology, first, last, &paths));
             chosen.sort_unstable();
             paths = chosen.iter().filter_map(|&i| paths.get(i).cloned()).collect();
         }
@@ -79,7 +79,7 @@ impl Ways {
         if ways.is_empty() {
             return Err(refused.unwrap_or(CarrierError::NoSegments));
         }
-        let start = spread(topology, answer.source, answer.destination, ways.len());
+        let start = spread(topology, answer.source, answer.destination, &paths);
         Ok(Self { ways, paths, start })
     }
 
