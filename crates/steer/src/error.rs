@@ -47,9 +47,7 @@ pub enum SteerError {
         reasons: Vec<(Pinning, String)>,
     },
     /// The dataplane can tell flows apart, but not the sockets of one flow.
-    #[error(
-        "{dataplane} can't tie sockets to paths: {reason}; all connections to one destination take one path"
-    )]
+    #[error("{dataplane} can't tie sockets to paths: {reason}; this connection's all take {path}")]
     NoSockets {
         /// Its name.
         dataplane: &'static str,
