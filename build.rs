@@ -1,7 +1,7 @@
-//! Build script of the two packages that meet NCCL's C ABI.
+//! Build script of the packages that meet somebody else's ABI.
 //!
 //! - `nccl-net-abi`: bindings of `nccl-headers/` into `$OUT_DIR/bindings.rs`.
-//! - `nccl-net-srv6`: how the plugin's shared object is linked.
+//! - `nccl-net-srv6`, `srv6-shim`: how their shared objects are linked.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -9,11 +9,13 @@ use std::path::{Path, PathBuf};
 fn main() -> Result<(), Box<dyn Error>> {
     match variable("CARGO_PKG_NAME")?.as_str() {
         "nccl-net-abi" => bindings(),
-        "nccl-net-srv6" => {
+        "nccl-net-srv6" | "srv6-shim" => {
             link();
             Ok(())
         }
-        other => Err(format!("build.rs serves nccl-net-abi and nccl-net-srv6, not {other}").into()),
+        other => {
+            Err(format!("build.rs serves nccl-net-abi, nccl-net-srv6 and srv6-shim, not {other}").into())
+        }
     }
 }
 
@@ -38,7 +40,8 @@ fn bindings() -> Result<(), Box<dyn Error>> {
 }
 
 fn link() {
-    // NCCL unloads plugins when the last communicator goes, while our threads still run: stay mapped.
+    // NCCL unloads plugins when the last communicator goes, while our threads still run: stay mapped. So must what a
+    // program has loaded by dlopen and closes.
     println!("cargo:rustc-cdylib-link-arg=-Wl,-z,nodelete");
     // What dlsym may find is the list of exported statics and nothing that an archive brings along.
     println!("cargo:rustc-cdylib-link-arg=-Wl,--exclude-libs,ALL");

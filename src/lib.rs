@@ -23,7 +23,6 @@ mod multipath;
 mod plugin;
 mod steering;
 
-pub use config::{FIELDS, Field};
 pub use ffi::tables::{
     ncclNetPlugin_v6, ncclNetPlugin_v7, ncclNetPlugin_v8, ncclNetPlugin_v9, ncclNetPlugin_v10,
     ncclNetPlugin_v11, ncclNetPlugin_v12,

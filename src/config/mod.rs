@@ -1,26 +1,17 @@
 //! The plugin's settings: the only place that reads the environment.
 
-mod fields;
-mod mistakes;
-mod platform;
-mod value;
-
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use srv6_fabric::Family;
-use srv6_routes::EncapMode;
-use srv6_steer::Source;
+pub(crate) use srv6_settings::{Mistakes, Mode};
+use srv6_settings::{Reader, Steering};
 
 use crate::multipath::Rules;
-pub use fields::{FIELDS, Field};
-pub(crate) use mistakes::Mistakes;
-use platform::Platform;
-use value::Reader;
 
-/// What the environment asks for. Each field is described, under its variable's name, in [`FIELDS`].
+/// What the environment asks for. Each field is described, under its variable's name, in [`srv6_settings::FIELDS`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Config {
     pub(crate) transport: Choice,
@@ -43,17 +34,6 @@ pub(crate) enum Choice {
     Socket,
     Multipath,
     Plugin(PathBuf),
-}
-
-/// `SRV6_MODE`: who installs routes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Mode {
-    /// This process if it may, else nobody.
-    Auto,
-    /// This process.
-    Local,
-    /// Nobody.
-    Off,
 }
 
 impl Config {
@@ -83,69 +63,12 @@ impl Config {
             Some(path) if path.contains('/') || path.ends_with(".so") => Choice::Plugin(path.into()),
             Some(_) => reader.refuse("SRV6_TRANSPORT", Choice::Auto),
         };
-        let mode = match reader.text("SRV6_MODE").as_deref() {
-            None | Some("auto") => Mode::Auto,
-            Some("local") => Mode::Local,
-            Some("off") => Mode::Off,
-            Some("agent") => reader.refuse_because(
-                "SRV6_MODE",
-                "needs srv6d, the agent, which this version doesn't have; use local or off",
-                Mode::Auto,
-            ),
-            Some(_) => reader.refuse("SRV6_MODE", Mode::Auto),
-        };
-        let source = match (reader.text("JALAPENO_API_ENDPOINT"), reader.text("SRV6_TOPOLOGY")) {
-            (Some(endpoint), None) => Some(Source::Api(endpoint)),
-            (None, Some(path)) => Some(Source::File(path.into())),
-            (None, None) if mode == Mode::Local => reader.refuse_because(
-                "SRV6_MODE",
-                "needs to know paths: set JALAPENO_API_ENDPOINT or SRV6_TOPOLOGY",
-                None,
-            ),
-            (None, None) => None,
-            (Some(_), Some(_)) => reader.refuse_because(
-                "SRV6_TOPOLOGY",
-                "unset it or JALAPENO_API_ENDPOINT: one source of paths",
-                None,
-            ),
-        };
-        let encap = match reader.text("SRV6_ENCAP").as_deref() {
-            None | Some("red") => EncapMode::Reduced,
-            Some("encap") => EncapMode::Full,
-            Some(_) => reader.refuse("SRV6_ENCAP", EncapMode::Reduced),
-        };
-        let deadline = Duration::from_millis(reader.number("SRV6_CONNECT_TIMEOUT_MS", 1..=600_000, 5000));
-        let Platform { dry_run, vpp, table } = Platform::read(&mut reader, deadline);
-        // Read whether or not there is a source, so that mistakes are found.
-        let graph = reader.text("TOPOLOGY_COLLECTION").unwrap_or_else(|| "fabric_graph".to_owned());
-        let hosts = reader.text("SRV6_HOST_COLLECTION").unwrap_or_else(|| "hosts".to_owned());
-        let interface = reader.text("BACKEND_INTERFACE");
-        let function = reader.function("DEST_FUNCTION");
-        let policy = reader.parsed("SRV6_POLICY").unwrap_or_default();
-        let algo = reader.number("SRV6_ALGO", 0..=255, 0);
-        let gateway = reader.parsed::<Ipv6Addr>("SRV6_GATEWAY").map(IpAddr::V6);
-        let mtu = reader.optional_number("SRV6_FABRIC_MTU", 1280..=65_535);
-        let steering = source.map(|source| srv6_steer::Config {
-            source,
-            graph,
-            hosts,
-            interface,
-            dry_run,
-            vpp,
-            table,
-            function,
-            policy,
-            algo,
-            encap,
-            gateway,
-            mtu,
-            deadline,
-        });
+        let steering = Steering::read(&mut reader);
         let config = Self {
             transport,
-            mode,
+            mode: steering.mode,
             strict: reader.flag("SRV6_STRICT"),
-            connect_timeout: deadline,
+            connect_timeout: steering.deadline,
             log: reader.parsed("SRV6_LOG").unwrap_or(log::LevelFilter::Info),
             subflows: reader.number("SRV6_PATHS", 1..=srv6_transport::MAX_PATHS, 4),
             interfaces: Rules {
@@ -158,7 +81,7 @@ impl Config {
                 },
                 root: reader.text("NCCL_COMM_ID").and_then(|id| root_address(&id)),
             },
-            steering,
+            steering: steering.config,
         };
         reader.finish(config)
     }
@@ -172,6 +95,10 @@ fn root_address(id: &str) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
+    use srv6_routes::EncapMode;
+    use srv6_settings::FIELDS;
+    use srv6_steer::Source;
+
     use super::*;
 
     fn parse(variables: &[(&str, &str)]) -> Result<Config, Mistakes> {
@@ -283,7 +210,12 @@ mod tests {
         ] {
             assert!(text.contains(wanted), "{wanted}\n{text}");
         }
-        assert_eq!(mistakes.count(), 9);
+        assert_eq!(
+            text.matches("; SRV6_").count()
+                + text.matches("; ROUTE_").count()
+                + text.matches("; DEST_").count(),
+            8
+        );
     }
 
     #[test]
@@ -291,7 +223,7 @@ mod tests {
         assert!(parse(&[("SRV6_MODE", "local")]).unwrap_err().to_string().contains("JALAPENO_API_ENDPOINT"));
         parse(&[("SRV6_MODE", "local"), ("SRV6_TOPOLOGY", "f.json")]).unwrap();
         let both = [("JALAPENO_API_ENDPOINT", "http://a"), ("SRV6_TOPOLOGY", "f.json")];
-        assert_eq!(parse(&both).unwrap_err().count(), 1);
+        assert!(parse(&both).unwrap_err().to_string().starts_with("SRV6_TOPOLOGY=\"f.json\": unset it"));
     }
 
     #[test]

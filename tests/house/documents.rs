@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use nccl_net_srv6::{FIELDS, Field};
+use srv6_settings::{FIELDS, Field};
 
 use crate::{read, root};
 
@@ -80,7 +80,7 @@ fn version(text: &str) -> Option<[u32; 3]> {
 }
 
 #[test]
-fn the_table_of_settings_is_the_plugins_list() {
+fn the_table_of_settings_is_the_list() {
     let document = read("docs/CONFIG.md");
     let rows = first_table(&document);
     let names: Vec<_> = rows.iter().map(|row| row[0].trim_matches('`')).collect();

@@ -53,13 +53,13 @@ impl Paths {
     /// # Errors
     /// Why there is no path; the deadline is kept.
     pub fn candidates(&mut self, flow: Flow, query: Query, deadline: Instant) -> Result<Answer, PathError> {
-        let (topology, since) = self.topology(deadline)?;
+        let (topology, since) = self.known_topology(deadline)?;
         let (source, destination) = match self.ends(&topology, flow) {
             // The host may be newer than what we remember.
             Err(PathError::UnknownHost { .. })
                 if since.elapsed() > Duration::ZERO && self.forget_if_old() =>
             {
-                let (topology, _) = self.topology(deadline)?;
+                let (topology, _) = self.known_topology(deadline)?;
                 let ends = self.ends(&topology, flow)?;
                 return self.between(topology, ends, query, deadline);
             }
@@ -68,7 +68,7 @@ impl Paths {
         match self.between(topology, (source, destination), query, deadline) {
             // So may a switch that the answer names.
             Err(PathError::BadPath { .. }) if self.forget_if_old() => {
-                let (topology, _) = self.topology(deadline)?;
+                let (topology, _) = self.known_topology(deadline)?;
                 let ends = self.ends(&topology, flow)?;
                 self.between(topology, ends, query, deadline)
             }
@@ -76,8 +76,16 @@ impl Paths {
         }
     }
 
+    /// The whole fabric, from memory or from the source; an old one is better than none here too.
+    ///
+    /// # Errors
+    /// Why it isn't to be had; the deadline is kept.
+    pub fn topology(&mut self, deadline: Instant) -> Result<Arc<Topology>, PathError> {
+        self.known_topology(deadline).map(|(topology, _)| topology)
+    }
+
     /// The fabric as last read, reading it if it never was or is no longer fresh.
-    fn topology(&mut self, deadline: Instant) -> Result<(Arc<Topology>, Instant), PathError> {
+    fn known_topology(&mut self, deadline: Instant) -> Result<(Arc<Topology>, Instant), PathError> {
         if let Some(known) = &self.topology
             && known.since.elapsed() < self.limits.fresh
         {

@@ -15,23 +15,18 @@ use std::os::fd::OwnedFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use crate::{RouteError, RouteKey, RuleKey};
+use crate::{PerProcess, RouteError, RouteKey, RuleKey};
 
 const LOCK: &str = "srv6/lock";
 const HOLD: &str = "srv6/hold/";
 
 /// The references of one process. A forked child has its own: the parent's lock may be held for ever in it.
-struct Process {
-    id: OnceLock<u32>,
-    held: Mutex<Option<Held>>,
-    child: OnceLock<Box<Process>>,
-}
+static HELD: PerProcess<Mutex<Option<Held>>> = PerProcess::new();
 
 #[derive(Default)]
 struct Held {
@@ -40,23 +35,6 @@ struct Held {
     /// Inodes of sockets that were closed here but may live on for a moment in a child between fork and exec:
     /// `popen` at the wrong moment must not keep a route.
     closed: HashSet<u64>,
-}
-
-static FIRST: Process = Process::new();
-
-impl Process {
-    const fn new() -> Self {
-        Self { id: OnceLock::new(), held: Mutex::new(None), child: OnceLock::new() }
-    }
-
-    fn current() -> &'static Self {
-        let id = std::process::id();
-        let mut process = &FIRST;
-        while *process.id.get_or_init(|| id) != id {
-            process = process.child.get_or_init(|| Box::new(Self::new()));
-        }
-        process
-    }
 }
 
 /// Numbers references of this process.
@@ -126,7 +104,7 @@ pub struct Hold {
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        if let Some(held) = Process::current().held.lock().as_mut()
+        if let Some(held) = HELD.get().lock().as_mut()
             && let Some((socket, inode)) = held.sockets.remove(&self.number)
         {
             held.closed.insert(inode);
@@ -186,7 +164,7 @@ impl Holders {
     /// # Errors
     /// `/proc` can't be read.
     pub fn count(self, _lock: &HoldersLock) -> Result<HoldCounts, RouteError> {
-        let mut held = Process::current().held.lock();
+        let mut held = HELD.get().lock();
         let closed = &mut held.get_or_insert_default().closed;
         let mut sockets = listed()?;
         let mut seen = HashSet::new();
@@ -244,14 +222,9 @@ pub fn after_fork_in_child() {
         *locked = None;
         CHANGING.store(false, Ordering::Release);
     }
-    // The process that forked is the last one before this: nobody else has set its number yet.
-    let mut process = &FIRST;
-    while let Some(child) = process.child.get() {
-        process = child;
-    }
     // Were the map being changed at the moment of the fork, the child keeps its copies until it ends: the
     // routes then stay longer than they must, which harms nobody.
-    if let Some(mut held) = process.held.try_lock() {
+    if let Some(mut held) = HELD.last().and_then(Mutex::try_lock) {
         *held = None;
     }
 }
@@ -275,7 +248,7 @@ fn reference(name: &str) -> Result<Hold, RouteError> {
             Ok(socket) => {
                 let file = File::from(OwnedFd::from(socket));
                 let inode = file.metadata().map_err(|source| kernel("look at a reference", source))?.ino();
-                let mut held = Process::current().held.lock();
+                let mut held = HELD.get().lock();
                 held.get_or_insert_default().sockets.insert(number, (file.into(), inode));
                 return Ok(Hold { number });
             }

@@ -15,6 +15,7 @@ mod garbage;
 mod holders;
 mod lane_rules;
 mod linux;
+mod per_process;
 mod pinning;
 mod plan;
 mod processes;
@@ -38,6 +39,7 @@ pub use holders::{
 };
 pub use lane_rules::{LaneRules, Selector};
 pub use linux::LinuxRoutes;
+pub use per_process::PerProcess;
 pub use pinning::{Ability, Missing, PinningReport, pinning};
 pub use plan::{Plan, plan};
 pub use processes::HoldProcesses;

@@ -9,6 +9,8 @@ mod choice;
 mod config;
 mod error;
 mod lanes;
+mod notice;
+mod permission;
 mod steered;
 mod worker;
 
@@ -19,11 +21,17 @@ use std::time::{Duration, Instant};
 pub use config::{Config, Source};
 pub use error::SteerError;
 pub use lanes::{LanePath, Lanes, LanesHold, LanesStatus, LanesWanted};
+use notice::Notice;
 use parking_lot::Mutex;
-use srv6_fabric::Flow;
+pub use permission::may_change_routes;
+use srv6_fabric::{Flow, Topology};
+use srv6_paths::PathError;
 pub use srv6_routes::Pinning;
 pub use steered::{Status, Steered};
 use worker::{Job, Worker};
+
+/// Name of the background thread, as the kernel shows it.
+pub const THREAD: &str = "srv6-steer";
 
 /// Steering of one process and network namespace. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -45,6 +53,7 @@ pub(crate) struct Slot {
     pub(crate) flow: Flow,
     pub(crate) since: Instant,
     pub(crate) status: Mutex<Status>,
+    pub(crate) notice: Mutex<Option<Notice<Steered, SteerError>>>,
     /// Set when the connection is given up: an answer not yet worked out needn't be.
     pub(crate) abandoned: AtomicBool,
 }
@@ -61,7 +70,7 @@ impl Steer {
         let (jobs, inbox) = mpsc::channel();
         let worker = Worker::new(config)?;
         std::thread::Builder::new()
-            .name("srv6-steer".to_owned())
+            .name(THREAD.to_owned())
             .spawn(move || worker.run(&inbox))
             .map_err(|source| SteerError::Thread { source })?;
         Ok(Self { jobs, process: std::process::id() })
@@ -69,22 +78,49 @@ impl Steer {
 
     /// Asks for a flow to be steered. Returns at once; never blocks.
     pub fn request(&self, flow: Flow) -> Hold {
+        self.submit(flow, None)
+    }
+
+    /// As [`Self::request`], and calls `done` with the answer, on the background thread.
+    ///
+    /// Where there will be no answer (a forked process, the thread has ended, the hold was dropped first) `done` is dropped
+    /// uncalled; the hold's status says why.
+    pub fn request_then(
+        &self,
+        flow: Flow,
+        done: impl FnOnce(Result<Arc<Steered>, SteerError>) + Send + 'static,
+    ) -> Hold {
+        self.submit(flow, Some(Notice::new(done)))
+    }
+
+    fn submit(&self, flow: Flow, notice: Option<Notice<Steered, SteerError>>) -> Hold {
         let slot = Arc::new(Slot {
             flow: Flow { src: flow.src.to_canonical(), dst: flow.dst.to_canonical() },
             since: Instant::now(),
             status: Mutex::new(Status::Pending),
+            notice: Mutex::new(notice),
             abandoned: AtomicBool::new(false),
         });
         // A forked child has the channel but not the thread behind it.
         if std::process::id() != self.process {
             *slot.status.lock() = Status::Failed("this process was forked from the one that steers".into());
+            slot.notice.lock().take();
             return Hold { slot, owner: None };
         }
         if self.jobs.send(Job::Acquire(Arc::clone(&slot))).is_err() {
             *slot.status.lock() = Status::Failed("the steering thread has ended".into());
+            slot.notice.lock().take();
             return Hold { slot, owner: None };
         }
         Hold { slot, owner: Some(self.clone()) }
+    }
+
+    /// Asks for the whole fabric, from memory or the source, and calls `done` with it on the background thread. Returns at
+    /// once. In a forked process `done` is dropped uncalled.
+    pub fn topology_then(&self, done: impl FnOnce(Result<Arc<Topology>, PathError>) + Send + 'static) {
+        if std::process::id() == self.process {
+            let _ended = self.jobs.send(Job::Topology(Notice::new(done)));
+        }
     }
 
     /// Asks for several paths of a flow at once, for one connection. Returns at once; never blocks.

@@ -13,8 +13,8 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc};
 use std::time::Instant;
 
-use srv6_fabric::{Block, Family, Flow, Prefix, Segments};
-use srv6_paths::{CacheLimits, Jalapeno, JalapenoConfig, PathSource, Paths, TopologyFile};
+use srv6_fabric::{Block, Family, Flow, Prefix, Segments, Topology};
+use srv6_paths::{CacheLimits, Jalapeno, JalapenoConfig, PathError, PathSource, Paths, TopologyFile};
 use srv6_routes::{
     ByInterface, Dataplane, DryRun, Interface, LinuxRoutes, Reach, Route, RouteError, RouteKey, Target,
     collect_garbage,
@@ -23,6 +23,7 @@ use srv6_routes::{
 use crate::choice::encoding;
 use crate::error::chain;
 use crate::lanes::LanesClaim;
+use crate::notice::Notice;
 use crate::{Config, LanesStatus, Slot, Source, Status, SteerError};
 use connections::Connections;
 use flows::Flows;
@@ -49,6 +50,7 @@ pub(crate) enum Job {
         lane: usize,
         path: Vec<String>,
     },
+    Topology(Notice<Topology, PathError>),
     Settle(mpsc::Sender<()>),
     /// The dataplane has forgotten everything.
     Restore,
@@ -107,6 +109,9 @@ impl Worker {
                 Job::ReleaseLanes(claim) => self.release_lanes(&claim),
                 Job::Avoid { claim, lane, seen, hops } => self.avoid(&claim, lane, &seen, &hops),
                 Job::Follow { claim, lane, path } => self.follow(&claim, lane, &path),
+                Job::Topology(notice) => {
+                    notice.give(self.paths.topology(Instant::now() + self.config.deadline));
+                }
                 Job::Settle(done) => drop(done),
                 Job::Restore => self.restore(watching.as_ref()),
             }
@@ -140,11 +145,15 @@ impl Worker {
         if slot.abandoned.load(Ordering::Relaxed) {
             return;
         }
-        let answer = match self.steer(slot.flow, slot.since) {
-            Ok(steered) => Status::Ready(Arc::new(steered)),
-            Err(error) => Status::Failed(chain(&error).into()),
+        let answer = self.steer(slot.flow, slot.since).map(Arc::new);
+        *slot.status.lock() = match &answer {
+            Ok(steered) => Status::Ready(Arc::clone(steered)),
+            Err(error) => Status::Failed(chain(error).into()),
         };
-        *slot.status.lock() = answer;
+        let notice = slot.notice.lock().take();
+        if let Some(notice) = notice {
+            notice.give(answer);
+        }
     }
 
     fn release(&mut self, slot: &Slot) {

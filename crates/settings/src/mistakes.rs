@@ -4,21 +4,14 @@ use std::fmt;
 
 /// Every setting that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Mistakes(pub(super) Vec<Mistake>);
+pub struct Mistakes(pub(crate) Vec<Mistake>);
 
 /// One setting that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Mistake {
-    pub(super) name: String,
-    pub(super) value: String,
-    pub(super) wanted: String,
-}
-
-#[cfg(test)]
-impl Mistakes {
-    pub(super) fn count(&self) -> usize {
-        self.0.len()
-    }
+pub(crate) struct Mistake {
+    pub(crate) name: String,
+    pub(crate) value: String,
+    pub(crate) wanted: String,
 }
 
 impl fmt::Display for Mistakes {

@@ -13,8 +13,9 @@ pub struct Field {
     pub text: &'static str,
 }
 
-/// Every setting of the plugin, in the order of the documentation.
-pub const FIELDS: [Field; 22] = [
+/// Every setting, in the order of the documentation. The plugin and the shim know each other's, since both may be in
+/// one environment.
+pub const FIELDS: [Field; 24] = [
     Field {
         name: "JALAPENO_API_ENDPOINT",
         wanted: "a URL such as http://[2001:db8::5]:30800, with or without /api/v1",
@@ -56,7 +57,8 @@ pub const FIELDS: [Field; 22] = [
         name: "SRV6_STRICT",
         wanted: "0 or 1",
         default: "0",
-        text: "1: a connection that can't be steered fails. 0: it goes unsteered, with a warning.",
+        text: "1: a connection that can't be steered fails. 0: it goes unsteered, with a warning. The preload library never \
+               makes one fail.",
     },
     Field {
         name: "SRV6_CONNECT_TIMEOUT_MS",
@@ -149,17 +151,32 @@ pub const FIELDS: [Field; 22] = [
         text: "TCP subflows per connection of the multipath transport. Where two ranks differ the smaller counts.",
     },
     Field {
+        name: "SRV6_SHIM_PREFIXES",
+        wanted: "prefixes separated by commas, such as 2001:db8:1000::/36,10.0.0.0/16",
+        default: "",
+        text: "The preload library only: destinations inside are steered, and nothing else. Unset: the hosts of the \
+               topology are.",
+    },
+    Field {
+        name: "SRV6_SHIM_WAIT_MS",
+        wanted: "0 to 60000 (milliseconds)",
+        default: "100",
+        text: "The preload library only: how long the connect of a non-blocking socket waits for its path; then it goes \
+               on, and moves to the path when it is there. Higher: more connections are steered from their first packet. \
+               Lower: an event loop is held up less.",
+    },
+    Field {
         name: "SRV6_LOG",
         wanted: "off, error, warn, info, debug or trace",
         default: "info",
         text: "What the plugin passes to NCCL's log, which NCCL_DEBUG filters: error and warn as WARN, info and debug as \
-               INFO, trace as TRACE.",
+               INFO, trace as TRACE. The preload library writes to standard error; its own default is warn.",
     },
 ];
 
 impl Field {
     /// The setting of this name.
-    pub(crate) fn named(name: &str) -> Option<&'static Self> {
+    pub fn named(name: &str) -> Option<&'static Self> {
         FIELDS.iter().find(|field| field.name == name)
     }
 }

@@ -7,14 +7,14 @@ use std::time::Duration;
 use srv6_fabric::Prefix;
 use srv6_routes::vpp::VppConfig;
 
-use super::value::Reader;
+use crate::Reader;
 
 /// `ROUTE_PLATFORM` and what belongs to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Platform {
-    pub(super) dry_run: bool,
-    pub(super) vpp: Option<VppConfig>,
-    pub(super) table: u32,
+pub(crate) struct Platform {
+    pub(crate) dry_run: bool,
+    pub(crate) vpp: Option<VppConfig>,
+    pub(crate) table: u32,
 }
 
 /// The kernel's `main`.
@@ -30,7 +30,7 @@ const RANGE_LENGTHS: std::ops::RangeInclusive<u8> = 16..=112;
 const LONGEST_ANSWER: Duration = Duration::from_secs(2);
 
 impl Platform {
-    pub(super) fn read(reader: &mut Reader, connect_timeout: Duration) -> Self {
+    pub(crate) fn read(reader: &mut Reader, connect_timeout: Duration) -> Self {
         let (dry_run, named) = match reader.text("ROUTE_PLATFORM").as_deref() {
             None | Some("linux") => (false, false),
             Some("vpp") => (false, true),
@@ -82,7 +82,7 @@ impl Platform {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Mistakes;
+    use crate::Mistakes;
 
     fn read(variables: &[(&str, &str)]) -> Result<Platform, Mistakes> {
         let variables = variables.iter().map(|&(name, value)| (name.to_owned(), value.to_owned()));

@@ -5,24 +5,25 @@ use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
-use super::mistakes::{Mistake, Mistakes};
-use super::{FIELDS, Field};
+use crate::mistakes::{Mistake, Mistakes};
+use crate::{FIELDS, Field};
 
 /// Reads values and collects what is wrong with them.
-pub(super) struct Reader {
+#[derive(Debug)]
+pub struct Reader {
     variables: BTreeMap<String, String>,
     mistakes: Vec<Mistake>,
 }
 
 impl Reader {
     /// Over these variables; an empty value counts as unset, as a shell or a pod's template leaves it.
-    pub(super) fn new(mut variables: BTreeMap<String, String>) -> Self {
+    pub fn new(mut variables: BTreeMap<String, String>) -> Self {
         variables.retain(|_, value| !value.is_empty());
         Self { variables, mistakes: Vec::new() }
     }
 
     /// Finds names with our prefix that are no settings: a typing error would otherwise go unnoticed.
-    pub(super) fn refuse_unknown(&mut self) {
+    pub fn refuse_unknown(&mut self) {
         let unknown = self
             .variables
             .iter()
@@ -42,12 +43,12 @@ impl Reader {
     }
 
     /// The value as it is.
-    pub(super) fn text(&self, name: &'static str) -> Option<String> {
+    pub fn text(&self, name: &'static str) -> Option<String> {
         self.variables.get(name).cloned()
     }
 
     /// 0 or 1; unset is 0.
-    pub(super) fn flag(&mut self, name: &'static str) -> bool {
+    pub fn flag(&mut self, name: &'static str) -> bool {
         match self.text(name).as_deref() {
             None | Some("0") => false,
             Some("1") => true,
@@ -56,7 +57,7 @@ impl Reader {
     }
 
     /// A number of the range.
-    pub(super) fn number<T>(&mut self, name: &'static str, range: RangeInclusive<T>, default: T) -> T
+    pub fn number<T>(&mut self, name: &'static str, range: RangeInclusive<T>, default: T) -> T
     where
         T: FromStr + PartialOrd + Copy,
     {
@@ -64,7 +65,7 @@ impl Reader {
     }
 
     /// A number of the range, if there is one.
-    pub(super) fn optional_number<T>(&mut self, name: &'static str, range: RangeInclusive<T>) -> Option<T>
+    pub fn optional_number<T>(&mut self, name: &'static str, range: RangeInclusive<T>) -> Option<T>
     where
         T: FromStr + PartialOrd + Copy,
     {
@@ -75,7 +76,7 @@ impl Reader {
     }
 
     /// Anything that can be parsed, if it is there.
-    pub(super) fn parsed<T: FromStr>(&mut self, name: &'static str) -> Option<T> {
+    pub fn parsed<T: FromStr>(&mut self, name: &'static str) -> Option<T> {
         match self.text(name)?.parse() {
             Ok(value) => Some(value),
             Err(_) => self.refuse(name, None),
@@ -83,7 +84,7 @@ impl Reader {
     }
 
     /// A uSID function: hexadecimal as in the text of a SID, with or without 0x; 16 bits, not 0.
-    pub(super) fn function(&mut self, name: &'static str) -> Option<u32> {
+    pub fn function(&mut self, name: &'static str) -> Option<u32> {
         let text = self.text(name)?;
         match u32::from_str_radix(text.strip_prefix("0x").unwrap_or(&text), 16) {
             Ok(value @ 1..=0xffff) => Some(value),
@@ -92,20 +93,20 @@ impl Reader {
     }
 
     /// Notes that the value isn't what the field wants, and goes on with `instead`.
-    pub(super) fn refuse<T>(&mut self, name: &'static str, instead: T) -> T {
+    pub fn refuse<T>(&mut self, name: &'static str, instead: T) -> T {
         let wanted = Field::named(name).map_or("something else", |field| field.wanted);
         self.refuse_because(name, format_args!("want {wanted}"), instead)
     }
 
     /// Notes this mistake, and goes on with `instead`.
-    pub(super) fn refuse_because<T>(&mut self, name: &'static str, reason: impl Display, instead: T) -> T {
+    pub fn refuse_because<T>(&mut self, name: &'static str, reason: impl Display, instead: T) -> T {
         let value = self.text(name).unwrap_or_default();
         self.mistakes.push(Mistake { name: name.to_owned(), value, wanted: reason.to_string() });
         instead
     }
 
     /// The result, if there was no mistake.
-    pub(super) fn finish<T>(self, result: T) -> Result<T, Mistakes> {
+    pub fn finish<T>(self, result: T) -> Result<T, Mistakes> {
         if self.mistakes.is_empty() { Ok(result) } else { Err(Mistakes(self.mistakes)) }
     }
 }
