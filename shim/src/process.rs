@@ -8,7 +8,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use nix::sys::signal::{SigSet, SigmaskHow};
 use parking_lot::Mutex;
@@ -29,7 +29,7 @@ static PROCESS: PerProcess<Process> = PerProcess::new();
 
 /// How long the exit of the process waits for routes to be withdrawn. It takes under a millisecond, unless the steering
 /// thread waits for the path API at that moment.
-const LAST_WAIT: Duration = Duration::from_millis(500);
+const LAST_WAIT: Duration = Duration::from_secs(2);
 
 /// Where the hosts aren't known, the path API isn't asked for them more often than this.
 const ASK_AGAIN: Duration = Duration::from_secs(2);
@@ -43,8 +43,8 @@ pub(crate) struct Process {
     steer: OnceLock<Steer>,
     /// Held while steering is started.
     starting: Mutex<()>,
-    /// Held while a topology file is read.
-    reading: Mutex<()>,
+    /// When the topology file that was read last had been changed; held while one is read.
+    read: Mutex<Option<SystemTime>>,
     holds: Mutex<HashMap<Address, Hold>>,
     /// Set while the source of paths doesn't answer in time: then nobody waits for it any more.
     doubtful: AtomicBool,
@@ -63,9 +63,12 @@ pub(crate) fn current() -> &'static Process {
 /// Never waits for a lock for long: exit may have been called by a thread that is inside one of our functions.
 pub(crate) fn leave() {
     let process = current();
+    let Some(steer) = process.steer.get() else { return };
     let holds = process.holds.try_lock_for(LAST_WAIT).map(|mut holds| std::mem::take(&mut *holds));
+    let routes = holds.iter().flatten().any(|(_, hold)| matches!(hold.status(), Status::Ready(_)));
     drop(holds);
-    if let Some(steer) = process.steer.get() {
+    // Without routes, nobody has to wait for a thread that may be waiting for the path API.
+    if routes {
         steer.settle(LAST_WAIT);
     }
 }
@@ -206,9 +209,15 @@ impl Process {
     fn read_file(&self, config: &Config, destination: Address) -> Result<Look, Failure> {
         let Some(steering) = &config.steering else { return Ok(Look::Other) };
         let Source::File(path) = &steering.source else { return Ok(Look::Other) };
-        let _one_at_a_time = self.reading.lock();
+        let mut read = self.read.lock();
         // Somebody else may have been faster.
-        if matches!(hosts::look(destination), Look::Unknown | Look::OtherOnce) && hosts::is_my_turn() {
+        let known = hosts::look(destination);
+        if matches!(known, Look::Unknown | Look::OtherOnce) && hosts::is_my_turn() {
+            let changed = srv6_paths::topology_changed(path);
+            if known == Look::OtherOnce && changed.is_some() && changed == *read {
+                return Ok(Look::Other);
+            }
+            *read = changed;
             match srv6_paths::read_topology(path, &steering.graph, &steering.hosts) {
                 Ok((_, topology)) => hosts::learn(Some(&topology)),
                 Err(error) => {

@@ -2,7 +2,7 @@
 
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use srv6_fabric::{Documents, Path, Policy, Topology, VertexIndex, equal_cost_paths};
 
@@ -29,6 +29,13 @@ pub fn read_topology(path: &FilePath, graph: &str, hosts: &str) -> Result<(Docum
     let documents = Documents::parse(texts.iter().map(|(f, t)| (f.as_str(), t.as_str())), graph, hosts)?;
     let topology = Topology::new(&documents, graph)?;
     Ok((documents, topology))
+}
+
+/// When the youngest file of a topology was changed; `None` if one of them can't be looked at.
+pub fn topology_changed(path: &FilePath) -> Option<SystemTime> {
+    let times =
+        files(path).into_iter().map(|file| std::fs::metadata(file).and_then(|data| data.modified()).ok());
+    times.collect::<Option<Vec<_>>>()?.into_iter().max()
 }
 
 fn files(path: &FilePath) -> Vec<PathBuf> {

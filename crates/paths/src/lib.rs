@@ -11,6 +11,6 @@ mod source;
 
 pub use cache::{CacheLimits, Paths};
 pub use error::{ApiError, FileError, PathError};
-pub use file::{TopologyFile, read_topology};
+pub use file::{TopologyFile, read_topology, topology_changed};
 pub use jalapeno::{Jalapeno, JalapenoConfig};
 pub use source::{Answer, Candidates, MAX_PATHS, Origin, PathSource, Query};

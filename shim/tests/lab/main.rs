@@ -7,6 +7,7 @@
     reason = "a test's helper functions fail as tests do"
 )]
 
+mod native;
 mod scene;
 
 use scene::Scene;

@@ -67,7 +67,7 @@ impl Scene {
     /// A command in a host that will have the library, and paths from the topology file.
     pub(crate) fn command(&self, host: &str, program: &str) -> Command {
         let mut command = self.lab.node(host).unwrap().command(program);
-        command.env("LD_PRELOAD", library()).env("SRV6_TOPOLOGY", &self.topology).env("SRV6_LOG", "info");
+        command.env("LD_PRELOAD", library()).env("SRV6_TOPOLOGY", &self.topology).env("SRV6_LOG", "warn");
         command
     }
 
@@ -86,6 +86,14 @@ impl Scene {
 
     pub(crate) fn server(&self, host: &str, address: &str) -> Program {
         let mut server = self.python(host, SERVER, &[address], &[]);
+        server.expect("listening");
+        server
+    }
+
+    /// A server without the library.
+    pub(crate) fn plain_server(&self, host: &str, address: &str) -> Program {
+        let mut command = self.lab.node(host).unwrap().command("python3");
+        let mut server = Program::start(command.args(["-c", SERVER, address]));
         server.expect("listening");
         server
     }
