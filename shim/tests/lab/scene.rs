@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use srv6_lab::{Lab, Options};
 use srv6_paths::read_topology;
+use srv6_pathserver::{Faults, Running, Server};
 
 /// Far more than anything here takes, on a machine that does other things too.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -68,6 +69,8 @@ impl Scene {
     pub(crate) fn command(&self, host: &str, program: &str) -> Command {
         let mut command = self.lab.node(host).unwrap().command(program);
         command.env("LD_PRELOAD", library()).env("SRV6_TOPOLOGY", &self.topology).env("SRV6_LOG", "warn");
+        // However slow the machine is, the first packet has its route.
+        command.env("SRV6_CONNECT_TIMEOUT_MS", "60000").env("SRV6_SHIM_WAIT_MS", "60000");
         command
     }
 
@@ -100,6 +103,18 @@ impl Scene {
 
     pub(crate) fn client(&self, host: &str, address: &str, settings: &[(&str, &str)]) -> Program {
         self.python(host, CLIENT, &[address], settings)
+    }
+
+    /// The topology file, served by the path API in the management network, which holds each answer back for a while.
+    pub(crate) fn api(&self, delay: Duration) -> (Running, String) {
+        let (documents, _) = read_topology(&self.topology, "fabric_graph", "hosts").unwrap();
+        let management = self.lab.management();
+        let address = self.lab.management_address(management.name()).unwrap();
+        let server = management
+            .run(move || Server::bind((address, 8000).into(), &documents, Default::default())?.spawn())
+            .unwrap();
+        server.set_faults(Faults { delay, ..Default::default() });
+        (server, format!("http://{address}:8000"))
     }
 
     /// Our routes in a host.
