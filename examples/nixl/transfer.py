@@ -16,7 +16,7 @@ import time
 import torch
 from nixl_cu12 import nixl_agent, nixl_agent_config
 
-PATIENCE = 60.0  # seconds for whatever the other side has to do
+PATIENCE = 120.0  # seconds for whatever the other side has to do
 
 
 def pattern(size, seed):

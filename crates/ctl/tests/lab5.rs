@@ -95,6 +95,8 @@ fn the_page_prints_what_it_says() {
         .env("LD_LIBRARY_PATH", &folder)
         .env("PYTHONPATH", repository().join("python"))
         .env("PYTHONDONTWRITEBYTECODE", "1")
+        // The default may be short on a busy machine.
+        .env("SRV6_CONNECT_TIMEOUT_MS", "60000")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(File::create(folder.join("err")).unwrap())

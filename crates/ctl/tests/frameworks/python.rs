@@ -9,7 +9,7 @@ use crate::SHARE;
 use crate::capture::Capture;
 use crate::census::Census;
 use crate::gloo::{Trained, run_ranks};
-use crate::process::Ended;
+use crate::process::{Ended, Process};
 use crate::scene::{PYTHON, Scene, Shim, repository, shim};
 
 const HOSTS: [&str; 3] = ["host00", "host01", "host03"];
@@ -56,7 +56,7 @@ fn printed(ended: &[Ended]) -> Vec<Vec<&str>> {
 
 #[test]
 fn a_script_is_steered_after_one_line() {
-    let scene = Scene::raise("enable", "4x4.json", Family::V6);
+    let scene = Scene::raise("enable", "4x4.json", Family::V6).patient();
     let package = installed(&scene);
     let capture = Capture::start(&scene, "spine01", "leaf01", 20);
     let census = Census::start(&scene);
@@ -75,7 +75,7 @@ fn a_script_is_steered_after_one_line() {
 
 #[test]
 fn the_plugins_class_says_who_is_steered() {
-    let scene = Scene::raise("demo-plugin", "4x4.json", Family::V6);
+    let scene = Scene::raise("demo-plugin", "4x4.json", Family::V6).patient();
     let package = installed(&scene);
     // The way that programs of the earlier plugin have it: endpoint by argument, answer taken as success.
     let code = "
@@ -103,23 +103,38 @@ dist.destroy_process_group()";
 
 #[test]
 fn what_cant_be_steered_is_told() {
-    let scene = Scene::raise("unsteered", "4x4.json", Family::V6);
+    let scene = Scene::raise("unsteered", "4x4.json", Family::V6).patient();
     let package = installed(&scene);
     let code = "
 import errno, srv6_plugin
 for destination in ['2001:db8:ffff::1', 'host01']:
     try:
-        srv6_plugin.steer(destination, library=SHIM)
+        srv6_plugin.steer(destination, 60000, SHIM)
     except srv6_plugin.SteeringError as error:
         print(errno.errorcode[error.code], destination in str(error))
 try:
     srv6_plugin.steer('2001:db8:1001::2', library='/nowhere/libsrv6-shim.so')
 except OSError as error:
     print('LD_LIBRARY_PATH' in str(error))";
-    let ended = crate::process::Process::start(&mut python(&scene, "host00", &package, code)).end();
+    let ended = Process::start(&mut python(&scene, "host00", &package, code)).end();
     ended.assert_right();
     let lines: Vec<&str> = ended.printed.lines().collect();
     assert_eq!(lines, ["EHOSTUNREACH True", "EINVAL True", "True"], "{ended:#?}");
+
+    // Without CAP_NET_ADMIN; the bounding set decides what a program of root's gets.
+    let code = "
+import errno, srv6_plugin
+try:
+    srv6_plugin.steer('2001:db8:1001::2', library=SHIM)
+except srv6_plugin.SteeringError as error:
+    print(errno.errorcode[error.code])";
+    let whole = python(&scene, "host00", &package, code);
+    let mut command = scene.command("host00", "setpriv", Shim::Absent);
+    command.args(["--bounding-set", "-net_admin", PYTHON]).args(whole.get_args());
+    command.envs(whole.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let ended = Process::start(&mut command).end();
+    ended.assert_right();
+    assert_eq!(ended.printed, "EPERM\n", "{ended:#?}");
 
     // The path API is dead: the group comes up by the deadline, and nobody claims that it is steered.
     let code = "
@@ -136,5 +151,26 @@ dist.destroy_process_group()";
     });
     let wanted = ["False [1, 2]", "False [0, 2, 'master']", "False [0, 1, 'master']"];
     assert_eq!(printed(&ended), wanted.map(|line| vec![line]));
+
+    let code = "
+import srv6_plugin, torch.distributed as dist
+srv6_plugin.enable('http://198.18.0.1:9', library=SHIM)
+try:
+    dist.init_process_group('gloo')
+except srv6_plugin.SteeringError as error:
+    print(error.destination, dist.is_initialized())
+try:
+    import os
+    os.environ.update(SRV6_STRICT='yes', SRV6_CONNECT_TIMEOUT_MS='0')
+    dist.init_process_group('gloo')
+except ValueError as error:
+    print(error)";
+    let mut command = python(&scene, "host01", &package, code);
+    command.envs([("SRV6_STRICT", "1"), ("SRV6_CONNECT_TIMEOUT_MS", "1000"), ("RANK", "1")]);
+    command.envs([("WORLD_SIZE", "2"), ("MASTER_ADDR", "2001:db8:1000::2"), ("MASTER_PORT", "29502")]);
+    let ended = Process::start(&mut command).end();
+    ended.assert_right();
+    let wanted = "master False\nSRV6_STRICT='yes': want 0 or 1; SRV6_CONNECT_TIMEOUT_MS='0': want 1 to 600000 (milliseconds)\n";
+    assert_eq!(ended.printed, wanted, "{ended:#?}");
     scene.assert_no_routes();
 }

@@ -17,7 +17,7 @@ pub(crate) struct Scene {
     /// For what a run writes.
     pub(crate) folder: PathBuf,
     _server: Running,
-    endpoint: String,
+    settings: Vec<(&'static str, String)>,
 }
 
 /// Whether a program gets the shim.
@@ -48,8 +48,16 @@ impl Scene {
         });
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("frameworks-{name}"));
         std::fs::create_dir_all(&folder).unwrap();
-        let endpoint = server.url();
-        Self { lab, topology, family, folder, _server: server, endpoint }
+        let settings = vec![("JALAPENO_API_ENDPOINT", server.url()), ("SRV6_MODE", "local".to_owned())];
+        Self { lab, topology, family, folder, _server: server, settings }
+    }
+
+    /// Lets all connects wait for their routes, also those that must not block, however long a busy machine takes.
+    pub(crate) fn patient(mut self) -> Self {
+        for setting in ["SRV6_CONNECT_TIMEOUT_MS", "SRV6_SHIM_WAIT_MS"] {
+            self.settings.push((setting, PATIENCE.as_millis().to_string()));
+        }
+        self
     }
 
     /// A host's address in the fabric, of the scene's family.
@@ -82,9 +90,7 @@ impl Scene {
 
     /// The shim's settings.
     pub(crate) fn steering(&self) -> Vec<(String, String)> {
-        [("JALAPENO_API_ENDPOINT", self.endpoint.as_str()), ("SRV6_MODE", "local")]
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .to_vec()
+        self.settings.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
     }
 
     /// Waits until somebody listens on a TCP port of a host.
