@@ -21,10 +21,12 @@ static void handle(int signal) {
   handled++;
 }
 
-static void alarm_after(int ms, int flags) {
+/* Again and again: the first may come before the wait that it is to end. Nought: never again. */
+static void alarm_every(int ms, int flags) {
   struct sigaction action = {.sa_handler = handle, .sa_flags = flags};
   CHECK(sigaction(SIGALRM, &action, NULL) == 0);
-  struct itimerval timer = {.it_value = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000}};
+  struct timeval every = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
+  struct itimerval timer = {.it_value = every, .it_interval = every};
   CHECK(setitimer(ITIMER_REAL, &timer, NULL) == 0);
 }
 
@@ -32,9 +34,10 @@ static void alarm_after(int ms, int flags) {
 static void interrupted(void) {
   silent_api();
   int socket_ = socket(AF_INET6, SOCK_STREAM, 0);
-  alarm_after(300, 0);
+  alarm_every(300, 0);
   CHECK(dial(socket_, HOST, 5000) == -1 && errno == EINTR);
-  CHECK(handled == 1);
+  CHECK(handled >= 1);
+  alarm_every(0, 0);
   CHECK((fcntl(socket_, F_GETFL) & O_NONBLOCK) == 0);
   struct pollfd open = {.fd = socket_, .events = POLLOUT};
   CHECK(poll(&open, 1, 60000) == 1);
@@ -48,9 +51,10 @@ static void interrupted(void) {
 static void restarted(void) {
   silent_api();
   int socket_ = socket(AF_INET6, SOCK_STREAM, 0);
-  alarm_after(300, SA_RESTART);
+  alarm_every(300, SA_RESTART);
   CHECK(dial(socket_, HOST, 5000) == 0);
-  CHECK(handled == 1);
+  CHECK(handled >= 1);
+  alarm_every(0, SA_RESTART);
   ping(socket_);
 }
 

@@ -80,7 +80,7 @@ fn a_wait_for_a_path_ends_as_a_connect_would() {
 #[test]
 fn a_dead_path_api_is_waited_for_once_and_told_once() {
     let (scene, _server, calls) = set("calls.c", "dead");
-    let short = ("SRV6_CONNECT_TIMEOUT_MS", "3000");
+    let short = ("SRV6_CONNECT_TIMEOUT_MS", "10000");
     for settings in [&[SILENT, short][..], &[SILENT, short, PREFIXES]] {
         let said = quiet(&scene, &calls, &["waited-once"], settings);
         assert!(said.contains("did not answer within"), "{said}");
