@@ -14,7 +14,7 @@ use srv6_fabric::Family;
 use srv6_routes::EncapMode;
 use srv6_steer::Source;
 
-use crate::multipath::Rules;
+use crate::multipath::{Rules, Settings, Terms};
 pub use fields::{FIELDS, Field};
 pub(crate) use mistakes::Mistakes;
 use platform::Platform;
@@ -28,9 +28,7 @@ pub(crate) struct Config {
     pub(crate) strict: bool,
     pub(crate) connect_timeout: Duration,
     pub(crate) log: log::LevelFilter,
-    pub(crate) subflows: usize,
-    /// NCCL's own settings, for the multipath transport to choose as NCCL's Socket does.
-    pub(crate) interfaces: Rules,
+    pub(crate) multipath: Settings,
     /// `None` without a source of paths.
     pub(crate) steering: Option<srv6_steer::Config>,
 }
@@ -141,28 +139,51 @@ impl Config {
             mtu,
             deadline,
         });
+        let strict = reader.flag("SRV6_STRICT");
         let config = Self {
             transport,
             mode,
-            strict: reader.flag("SRV6_STRICT"),
+            strict,
             connect_timeout: deadline,
             log: reader.parsed("SRV6_LOG").unwrap_or(log::LevelFilter::Info),
-            subflows: reader.number("SRV6_PATHS", 1..=srv6_transport::MAX_PATHS, 4),
-            interfaces: Rules {
-                names: reader.text("NCCL_SOCKET_IFNAME"),
-                // NCCL takes only these two, and so ignores anything else.
-                family: match reader.text("NCCL_SOCKET_FAMILY").as_deref() {
-                    Some("AF_INET") => Some(Family::V4),
-                    Some("AF_INET6") => Some(Family::V6),
-                    _ => None,
-                },
-                root: reader.text("NCCL_COMM_ID").and_then(|id| root_address(&id)),
-            },
+            multipath: reader.multipath(strict, deadline, dry_run),
             steering,
         };
         reader.finish(config)
     }
 }
+
+impl Reader {
+    /// What concerns the multipath transport only, and NCCL's own settings, for it to choose interfaces as NCCL's
+    /// Socket does.
+    fn multipath(&mut self, strict: bool, deadline: Duration, dry_run: bool) -> Settings {
+        let rules = Rules {
+            names: self.text("NCCL_SOCKET_IFNAME"),
+            // NCCL takes only these two, and so ignores anything else.
+            family: match self.text("NCCL_SOCKET_FAMILY").as_deref() {
+                Some("AF_INET") => Some(Family::V4),
+                Some("AF_INET6") => Some(Family::V6),
+                _ => None,
+            },
+            root: self.text("NCCL_COMM_ID").and_then(|id| root_address(&id)),
+        };
+        let pinning = match self.text("SRV6_PINNING").as_deref() {
+            None | Some("auto") => None,
+            Some(_) => self.parsed("SRV6_PINNING"),
+        };
+        let config = srv6_transport::Config {
+            paths: self.number("SRV6_PATHS", 1..=srv6_transport::MAX_PATHS, 4),
+            dead_after: Duration::from_millis(self.number("SRV6_DEAD_MS", 1000..=600_000, 10_000)),
+            ..srv6_transport::Config::default()
+        };
+        let terms = Terms { strict, patience: deadline + GUARD, pinning, dry_run };
+        Settings { rules, config, shares: self.shares("SRV6_WEIGHTS"), terms }
+    }
+}
+
+/// How much longer than the steering's own deadline a connection waits for its answer, so that its reason is what the
+/// user sees.
+pub(crate) const GUARD: Duration = Duration::from_secs(1);
 
 /// The address in NCCL_COMM_ID: `10.0.0.1:4000` or `[2001:db8::1]:4000`. A name is NCCL's to resolve.
 fn root_address(id: &str) -> Option<IpAddr> {
@@ -172,6 +193,8 @@ fn root_address(id: &str) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
+    use srv6_transport::Share;
+
     use super::*;
 
     fn parse(variables: &[(&str, &str)]) -> Result<Config, Mistakes> {
@@ -206,6 +229,9 @@ mod tests {
             ("SRV6_CONNECT_TIMEOUT_MS", "250"),
             ("SRV6_LOG", "debug"),
             ("SRV6_PATHS", "2"),
+            ("SRV6_PINNING", "routing-header"),
+            ("SRV6_WEIGHTS", "3,@80"),
+            ("SRV6_DEAD_MS", "2500"),
             ("NCCL_SOCKET_IFNAME", "eth1,eth2"),
             ("NCCL_SOCKET_FAMILY", "AF_INET6"),
             ("NCCL_COMM_ID", "[2001:db8::1]:4000"),
@@ -229,11 +255,27 @@ mod tests {
             strict: true,
             connect_timeout: Duration::from_millis(250),
             log: log::LevelFilter::Debug,
-            subflows: 2,
-            interfaces: Rules {
-                names: Some("eth1,eth2".to_owned()),
-                family: Some(Family::V6),
-                root: Some("2001:db8::1".parse().unwrap()),
+            multipath: Settings {
+                rules: Rules {
+                    names: Some("eth1,eth2".to_owned()),
+                    family: Some(Family::V6),
+                    root: Some("2001:db8::1".parse().unwrap()),
+                },
+                config: srv6_transport::Config {
+                    paths: 2,
+                    dead_after: Duration::from_millis(2500),
+                    ..srv6_transport::Config::default()
+                },
+                shares: vec![
+                    Share { weight: Some(3), cap: None },
+                    Share { weight: None, cap: Some(10_000_000) },
+                ],
+                terms: Terms {
+                    strict: true,
+                    patience: Duration::from_millis(1250),
+                    pinning: Some(srv6_steer::Pinning::RoutingHeader),
+                    dry_run: true,
+                },
             },
             steering: Some(srv6_steer::Config {
                 source: Source::Api("http://[2001:db8::5]:30800".to_owned()),
@@ -266,6 +308,8 @@ mod tests {
             ("SRV6_POLICY", "best"),
             ("SRV6_GATEWAY", "leaf0"),
             ("SRV6_PATHS", "9"),
+            ("SRV6_PINNING", "vlan"),
+            ("SRV6_DEAD_MS", "10"),
             ("SRV6_TOPOLGY", "fabric.json"),
         ])
         .unwrap_err();
@@ -279,11 +323,13 @@ mod tests {
             "SRV6_POLICY=\"best\": want spread, load, latency, utilization or hops",
             "SRV6_GATEWAY=\"leaf0\"",
             "SRV6_PATHS=\"9\": want 1 to 8",
+            "SRV6_PINNING=\"vlan\": want auto, mark, ports or routing-header",
+            "SRV6_DEAD_MS=\"10\": want 1000 to 600000",
             "SRV6_TOPOLGY=\"fabric.json\": no such setting; did you mean SRV6_TOPOLOGY?",
         ] {
             assert!(text.contains(wanted), "{wanted}\n{text}");
         }
-        assert_eq!(mistakes.count(), 9);
+        assert_eq!(mistakes.count(), 11);
     }
 
     #[test]

@@ -5,6 +5,8 @@ use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
+use srv6_transport::{MAX_PATHS, Share};
+
 use super::mistakes::{Mistake, Mistakes};
 use super::{FIELDS, Field};
 
@@ -91,6 +93,16 @@ impl Reader {
         }
     }
 
+    /// Shares of subflows: `WEIGHT`, `@LIMIT` in Mbit/s or `WEIGHT@LIMIT`, separated by commas.
+    pub(super) fn shares(&mut self, name: &'static str) -> Vec<Share> {
+        let Some(text) = self.text(name) else { return Vec::new() };
+        let shares: Option<Vec<Share>> = text.split(',').map(|share| parse_share(share.trim())).collect();
+        match shares {
+            Some(shares) if shares.len() <= MAX_PATHS => shares,
+            _ => self.refuse(name, Vec::new()),
+        }
+    }
+
     /// Notes that the value isn't what the field wants, and goes on with `instead`.
     pub(super) fn refuse<T>(&mut self, name: &'static str, instead: T) -> T {
         let wanted = Field::named(name).map_or("something else", |field| field.wanted);
@@ -108,6 +120,20 @@ impl Reader {
     pub(super) fn finish<T>(self, result: T) -> Result<T, Mistakes> {
         if self.mistakes.is_empty() { Ok(result) } else { Err(Mistakes(self.mistakes)) }
     }
+}
+
+fn parse_share(text: &str) -> Option<Share> {
+    let (weight, limit) = text.split_once('@').map_or((text, None), |(weight, limit)| (weight, Some(limit)));
+    let cap = match limit {
+        // Mbit/s into bytes per second.
+        Some(limit) => Some(limit.parse::<u64>().ok().filter(|&mbps| mbps > 0)?.checked_mul(125_000)?),
+        None => None,
+    };
+    let weight = match weight {
+        "" if cap.is_some() => None,
+        weight => Some(weight.parse().ok().filter(|&weight: &u16| weight <= 1000)?),
+    };
+    Some(Share { weight, cap })
 }
 
 /// How many letters have to be typed, removed or changed to get from one name to the other (Levenshtein).
@@ -159,6 +185,25 @@ mod tests {
         let mut reader = Reader::new([("SRV6_ENTIRELY_ELSE".to_owned(), "1".to_owned())].into());
         reader.refuse_unknown();
         assert_eq!(reader.finish(()).unwrap_err().to_string(), "SRV6_ENTIRELY_ELSE=\"1\": no such setting");
+    }
+
+    #[test]
+    fn shares_are_weights_and_limits() {
+        let shares = |text: &str| {
+            let mut reader = Reader::new([("SRV6_WEIGHTS".to_owned(), text.to_owned())].into());
+            let shares = reader.shares("SRV6_WEIGHTS");
+            reader.finish(shares).ok()
+        };
+        let share = |weight, cap| Share { weight, cap };
+        assert_eq!(shares(""), Some(vec![]));
+        assert_eq!(shares("4, 0"), Some(vec![share(Some(4), None), share(Some(0), None)]));
+        assert_eq!(
+            shares("@8,2@1000"),
+            Some(vec![share(None, Some(1_000_000)), share(Some(2), Some(125_000_000))])
+        );
+        for wrong in ["1001", "-1", "a", "1,", ",", "@", "1@0", "1@-5", "1@x", "1,1,1,1,1,1,1,1,1"] {
+            assert_eq!(shares(wrong), None, "{wrong}");
+        }
     }
 
     #[test]

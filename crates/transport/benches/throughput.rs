@@ -19,7 +19,9 @@ use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use srv6_transport::{Config, Connector, ListenAddress, Listener, RawBuf, RecvComm, RequestId, SendComm};
+use srv6_transport::{
+    Config, Connector, Lane, ListenAddress, Listener, RawBuf, RecvComm, RequestId, SendComm,
+};
 
 const OUTSTANDING: usize = 8;
 const PATHS: [usize; 3] = [1, 4, 8];
@@ -241,7 +243,7 @@ fn exchange_receive(comm: &mut RecvComm, message: &mut [u8]) {
 
 fn connect(address: &str, paths: usize) -> SendComm {
     let target = ListenAddress::new(address.trim().parse().unwrap(), paths);
-    let mut connector = Connector::new(target, None, &config(paths)).unwrap();
+    let mut connector = Connector::new(target, None, Lane::unpinned(paths), &config(paths)).unwrap();
     loop {
         if let Some(comm) = connector.poll().unwrap() {
             return comm;

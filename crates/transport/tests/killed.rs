@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use srv6_transport::{Config, Connector, Error, ListenAddress, Listener, RawBuf, RecvComm, SendComm};
+use srv6_transport::{Config, Connector, Error, Lane, ListenAddress, Listener, RawBuf, RecvComm, SendComm};
 
 const PATHS: usize = 4;
 const LEN: usize = 1 << 20;
@@ -44,7 +44,7 @@ fn a_killed_receiver() {
         let mut told = BufReader::new(peer.0.stdout.take().unwrap());
         told.read_line(&mut line).unwrap();
         let target = ListenAddress::new(line.trim().parse().unwrap(), PATHS);
-        let mut connector = Connector::new(target, None, &config()).unwrap();
+        let mut connector = Connector::new(target, None, Lane::unpinned(PATHS), &config()).unwrap();
         let mut send = wait("connection", || connector.poll().unwrap());
         let mut memory = vec![1; LEN];
         let mut killed = None;
@@ -117,7 +117,7 @@ fn receiver() -> ! {
 /// The peer that sends until it is killed.
 fn sender(target: SocketAddr) -> ! {
     let target = ListenAddress::new(target, PATHS);
-    let mut connector = Connector::new(target, None, &config()).unwrap();
+    let mut connector = Connector::new(target, None, Lane::unpinned(PATHS), &config()).unwrap();
     let mut send = wait("connection", || connector.poll().unwrap());
     let mut memory = vec![1; LEN];
     loop {

@@ -5,7 +5,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use srv6_transport::{Config, Connector, Listener, RawBuf, RecvComm, SendComm};
+use srv6_transport::{Config, Connector, Lane, Listener, RawBuf, RecvComm, SendComm};
 
 /// The system's allocator, counting per thread.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ static COUNTING: Counting = Counting;
 fn connect(paths: usize) -> (SendComm, RecvComm) {
     let config = Config { paths, ..Config::default() };
     let mut listener = Listener::bind("::1".parse().unwrap(), None, &config).unwrap();
-    let mut connector = Connector::new(listener.address(), None, &config).unwrap();
+    let mut connector = Connector::new(listener.address(), None, Lane::unpinned(paths), &config).unwrap();
     let (mut send, mut receive) = (None, None);
     while send.is_none() || receive.is_none() {
         if send.is_none() {
@@ -59,10 +59,11 @@ fn connect(paths: usize) -> (SendComm, RecvComm) {
 fn messages_allocate_nothing() {
     for paths in [1, 4] {
         let (mut send, mut receive) = connect(paths);
-        for len in [0, 8, 300_000] {
+        // Without bytes, copied at once, waiting for the receiver, in several chunks.
+        for len in [0, 8, 8 << 10, 9 << 10, 300_000, 3 << 20] {
             let (mut from, mut to) = (vec![7_u8; len], vec![0_u8; len]);
             let before = ALLOCATIONS.get();
-            for _ in 0..1000 {
+            for _ in 0..if len > 1 << 20 { 100 } else { 1000 } {
                 // SAFETY: the vectors live and are left alone until both requests are done.
                 let from = unsafe { RawBuf::new(from.as_mut_ptr(), len) };
                 // SAFETY: as above.

@@ -8,10 +8,11 @@ use crate::pair::{Pair, V4, V6, connect, connector, listen, paths_of, pattern, p
 fn what_was_done_arrives_although_the_sender_has_closed() {
     for paths in [1, 4, 8] {
         let Pair { mut send, mut receive } = Pair::new(V6, paths);
-        let mut from: Vec<_> = (0..20).map(|n| pattern(n, 1000 * n)).collect();
+        let mut from: Vec<_> = (0..20).map(|n| pattern(n, 450 * n)).collect();
         for message in &mut from {
             let request = post(send.post(raw(message)));
-            assert_eq!(send.test(request).unwrap(), Some(message.len()));
+            // The receiver doesn't take part: its kernel does.
+            assert_eq!(settle(|| send.test(request)).unwrap(), message.len());
         }
         drop(send);
         for message in &from {
@@ -31,7 +32,7 @@ fn what_was_done_before_the_accept_arrives() {
     let mut send = crate::pair::until("connection", || connector.poll().unwrap());
     let mut message = pattern(4, 10_000);
     let request = post(send.post(raw(&mut message)));
-    assert_eq!(send.test(request).unwrap(), Some(10_000));
+    assert_eq!(settle(|| send.test(request)).unwrap(), 10_000);
     drop(send);
     let mut receive = crate::pair::until("connection", || listener.accept().unwrap());
     let mut to = vec![0; 10_000];
@@ -47,7 +48,7 @@ fn a_receive_outstanding_when_the_sender_closes_fails() {
         let (mut whole, mut to, mut never) = (pattern(1, 99), vec![0; 99], vec![0; 99]);
         let sent = post(send.post(raw(&mut whole)));
         assert_eq!(send.test(sent).unwrap(), Some(99));
-        let local = send.stats().next().unwrap().local;
+        let local = send.stats().subflows[0].local;
         drop(send);
         let first = post(receive.post(raw(&mut to)));
         let second = post(receive.post(raw(&mut never)));
