@@ -65,6 +65,29 @@ static void open_pair(table* net, void* context, struct pair* pair) {
   OK(net->closeListen(pair->listener));
 }
 
+/* Posts as NCCL does: a call that gives no request is made again. */
+static void* post_send(table* net, void* comm, void* data, size_t size, int tag) {
+  void* request = NULL;
+  for (long polls = 0; !request; polls++) {
+    CHECK(polls < 10000000);
+    OK(net_isend(net, comm, data, size, tag, &request));
+    if (!request) sched_yield();
+  }
+  return request;
+}
+
+/* `hint` is what NCCL 2.24 and later may leave in the place of the request. */
+static void* post_receive(table* net, void* comm, void* data, size_t size, int tag, void* hint) {
+  void* request = NULL;
+  for (long polls = 0; !request; polls++) {
+    CHECK(polls < 10000000);
+    request = hint;
+    OK(net_irecv(net, comm, data, size, tag, &request));
+    if (!request) sched_yield();
+  }
+  CHECK(request != hint);
+  return request;
+}
 
 /* Eight messages in flight each way round, of every kind of size. */
 static void exchange(table* net, struct pair* pair, unsigned seed) {
@@ -77,12 +100,8 @@ static void exchange(table* net, struct pair* pair, unsigned seed) {
     in[i] = malloc(sizes[i] + 100);
     memset(in[i], 0xee, sizes[i] + 100);
     for (size_t k = 0; k < sizes[i]; k++) out[i][k] = (unsigned char)(k * 7 + seed + (unsigned)i);
-    receives[i] = i % 2 ? (void*)0x1 : NULL; /* the hint that NCCL 2.24 and later may leave there */
-    OK(net_irecv(net, pair->receive, in[i], sizes[i] + 50, i, &receives[i]));
-    CHECK(receives[i] != NULL && receives[i] != (void*)0x1);
-    sends[i] = NULL;
-    OK(net_isend(net, pair->send, out[i], sizes[i], i, &sends[i]));
-    CHECK(sends[i] != NULL);
+    receives[i] = post_receive(net, pair->receive, in[i], sizes[i] + 50, i, i % 2 ? (void*)0x1 : NULL);
+    sends[i] = post_send(net, pair->send, out[i], sizes[i], i);
   }
   /* One thread moves both ends, so neither may be waited for alone. */
   int sent = 0, received = 0;
@@ -170,9 +189,8 @@ static void data(table* net) {
   CHECK(net->regMr(pair.send, &pair, sizeof(pair), NCCL_PTR_CUDA, &mhandle) != ncclSuccess);
   /* A receive that is too small, and a peer that goes away, are errors and not crashes. */
   char big[64] = {0}, small[8];
-  void *send = NULL, *receive = NULL;
-  OK(net_irecv(net, pair.receive, small, sizeof(small), 0, &receive));
-  OK(net_isend(net, pair.send, big, sizeof(big), 0, &send));
+  void* receive = post_receive(net, pair.receive, small, sizeof(small), 0, NULL);
+  post_send(net, pair.send, big, sizeof(big), 0);
   int done = 0, size = 0;
   ncclResult_t result = ncclSuccess;
   for (long polls = 0; result == ncclSuccess && polls < 10000000; polls++) result = net->test(receive, &done, &size);
@@ -264,10 +282,8 @@ static void quiet(table* net) {
   before = allocations;
   for (int message = 0; message < 200; message++) {
     size_t size = message % 3 ? sizeof(out) : 8;
-    void *send = NULL, *receive = NULL;
-    OK(net_irecv(net, pair.receive, in, size, 0, &receive));
-    OK(net_isend(net, pair.send, out, size, 0, &send));
-    CHECK(send && receive);
+    void* receive = post_receive(net, pair.receive, in, size, 0, NULL);
+    void* send = post_send(net, pair.send, out, size, 0);
     int sent = 0, received = 0, length = 0;
     while (!sent || !received) {
       if (!sent) OK(net->test(send, &sent, NULL));

@@ -87,6 +87,7 @@ impl Shares {
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::AtomicBool;
+    use std::time::Duration;
 
     use super::*;
 
@@ -117,6 +118,10 @@ mod tests {
                     for n in 0..20_000_u16 {
                         let weight = (n % 500) * 2 + parity;
                         shares.set(&[Share { weight: Some(weight), cap: Some(weight.into()) }; MAX_PATHS]);
+                        // A reader never gets through to writers that don't pause.
+                        if n % 64 == 0 {
+                            std::thread::sleep(Duration::from_micros(1));
+                        }
                     }
                 })
             });

@@ -20,6 +20,9 @@ use srv6_transport::{Config, Connector, Error, Lane, ListenAddress, Listener, Ra
 const PATHS: usize = 4;
 const LEN: usize = 1 << 20;
 
+/// On a machine with other work to do. Without anything from the kernel it would take a minute: see `config`.
+const SOON: Duration = Duration::from_secs(10);
+
 fn main() {
     // Rust ignores SIGPIPE in its programs; the Python process of a training job may not.
     // SAFETY: SIG_DFL is a valid disposition, and no other thread runs yet.
@@ -58,7 +61,7 @@ fn a_killed_receiver() {
         });
         assert!(matches!(error, Error::PeerClosed { .. }), "{error:?}");
         let took = killed.unwrap().elapsed();
-        assert!(took < Duration::from_secs(1), "{took:?}");
+        assert!(took < SOON, "{took:?}");
         println!("receiver killed after {pause} ms: {error}, in {took:?}");
     }
 }
@@ -81,7 +84,7 @@ fn a_killed_sender() {
         let error = drain(&mut receive, request, &mut memory);
         assert!(matches!(error, Error::PeerClosed { .. }), "{error:?}");
         let took = killed.elapsed();
-        assert!(took < Duration::from_secs(1), "{took:?}");
+        assert!(took < SOON, "{took:?}");
         println!("sender killed after {messages} messages: {error}, in {took:?}");
     }
 }
@@ -126,7 +129,7 @@ fn sender(target: SocketAddr) -> ! {
 }
 
 fn message(send: &mut SendComm, memory: &mut [u8]) -> Result<(), Error> {
-    let request = send.post(raw(memory))?.unwrap();
+    let request = wait("request", || send.post(raw(memory)).transpose())?;
     wait("message", || send.test(request).transpose()).map(drop)
 }
 
@@ -155,7 +158,7 @@ impl Drop for Peer {
 }
 
 fn config() -> Config {
-    Config { paths: PATHS, ..Config::default() }
+    Config { paths: PATHS, dead_after: Duration::from_secs(60), ..Config::default() }
 }
 
 fn raw(memory: &mut [u8]) -> RawBuf {

@@ -180,7 +180,8 @@ pub(crate) fn connect(target: ListenAddress, source: IpAddr, plan: &Plan) -> Sen
     until("connection", || connector.poll().unwrap())
 }
 
-fn post(mut post: impl FnMut() -> Result<Option<RequestId>, Error>) -> Result<RequestId, Error> {
+/// Posts until it is taken: the thread that looks after senders may be at this one.
+pub(crate) fn post(mut post: impl FnMut() -> Result<Option<RequestId>, Error>) -> Result<RequestId, Error> {
     until("room for a request", || post().transpose())
 }
 

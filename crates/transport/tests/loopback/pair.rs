@@ -27,8 +27,8 @@ impl Pair {
     /// Sends one message from start to end.
     pub(crate) fn transfer(&mut self, message: &[u8], capacity: usize) -> Vec<u8> {
         let (mut from, mut to) = (message.to_vec(), vec![0xee; capacity]);
-        let received = self.receive.post(raw(&mut to)).unwrap().unwrap();
-        let sent = self.send.post(raw(&mut from)).unwrap().unwrap();
+        let received = post(|| self.receive.post(raw(&mut to)));
+        let sent = post(|| self.send.post(raw(&mut from)));
         let (mut sent_len, mut len) = (None, None);
         until("message", || {
             sent_len = sent_len.or_else(|| self.send.test(sent).unwrap());
@@ -111,7 +111,7 @@ pub(crate) fn pattern(seed: usize, len: usize) -> Vec<u8> {
     bytes
 }
 
-/// Posts that must be taken.
-pub(crate) fn post(result: Result<Option<RequestId>>) -> RequestId {
-    result.unwrap().unwrap()
+/// Posts until it is taken: the thread that looks after senders may be at this one.
+pub(crate) fn post(mut post: impl FnMut() -> Result<Option<RequestId>>) -> RequestId {
+    until("request", || post().unwrap())
 }

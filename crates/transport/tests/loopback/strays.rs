@@ -226,6 +226,6 @@ fn a_connection_given_up_does_not_reach_the_next_accept_half() {
     });
     let mut comm = connect(&mut listener, &config).receive;
     let mut to = vec![0; 4];
-    let request = post(comm.post(raw(&mut to)));
+    let request = post(|| comm.post(raw(&mut to)));
     assert!(settle(|| comm.test(request)).is_err(), "its sender is gone");
 }

@@ -55,8 +55,8 @@ fn as_many_requests_as_allowed_are_in_flight_in_both_directions() {
         for pair in [&mut there, &mut back] {
             let mut from = messages.clone();
             let mut to: Vec<_> = messages.iter().map(|m| vec![0; m.len()]).collect();
-            let sent: VecDeque<_> = from.iter_mut().map(|m| post(pair.send.post(raw(m)))).collect();
-            let received: VecDeque<_> = to.iter_mut().map(|m| post(pair.receive.post(raw(m)))).collect();
+            let sent: VecDeque<_> = from.iter_mut().map(|m| post(|| pair.send.post(raw(m)))).collect();
+            let received: VecDeque<_> = to.iter_mut().map(|m| post(|| pair.receive.post(raw(m)))).collect();
             let mut more = [0; 4];
             assert_eq!(pair.send.post(raw(&mut more)).unwrap(), None, "full");
             assert_eq!(pair.receive.post(raw(&mut more)).unwrap(), None, "full");
@@ -94,8 +94,8 @@ fn requests_may_be_tested_in_any_order() {
     let mut pair = Pair::new(V6, 2);
     let mut from: Vec<_> = (0..10).map(|n| pattern(n, 20_000 * n)).collect();
     let mut to = vec![vec![0; 200_000]; 10];
-    let sent: Vec<_> = from.iter_mut().map(|m| post(pair.send.post(raw(m)))).collect();
-    let received: Vec<_> = to.iter_mut().map(|m| post(pair.receive.post(raw(m)))).collect();
+    let sent: Vec<_> = from.iter_mut().map(|m| post(|| pair.send.post(raw(m)))).collect();
+    let received: Vec<_> = to.iter_mut().map(|m| post(|| pair.receive.post(raw(m)))).collect();
     // Only the youngest is tested until it is done: then all are, by the order of completion.
     let mut done = false;
     until("the last message", || {
@@ -112,7 +112,7 @@ fn requests_may_be_tested_in_any_order() {
 fn messages_wait_for_their_receives() {
     let mut pair = Pair::new(V4, 4);
     let mut from: Vec<_> = (0..8).map(|n| pattern(n, 3_000_000)).collect();
-    let sent: Vec<_> = from.iter_mut().map(|m| post(pair.send.post(raw(m)))).collect();
+    let sent: Vec<_> = from.iter_mut().map(|m| post(|| pair.send.post(raw(m)))).collect();
     // Nothing is posted, so the sender fills the sockets and stops.
     let carried = |pair: &Pair| pair.send.stats().subflows.iter().map(|s| s.bytes).sum::<u64>();
     let mut before = u64::MAX;
@@ -124,7 +124,7 @@ fn messages_wait_for_their_receives() {
     });
     for (message, request) in from.iter().zip(&sent) {
         let mut to = vec![0; 3_000_000];
-        let received = post(pair.receive.post(raw(&mut to)));
+        let received = post(|| pair.receive.post(raw(&mut to)));
         let mut done = false;
         until("message", || {
             done = done || pair.send.test(*request).unwrap().is_some();
@@ -144,14 +144,14 @@ fn ends_may_live_in_different_threads() {
     let sender = std::thread::spawn(move || {
         for n in 0..200 {
             let mut message = pattern(n, sizes(n));
-            let request = post(send.post(raw(&mut message)));
+            let request = post(|| send.post(raw(&mut message)));
             assert_eq!(settle(|| send.test(request)).unwrap(), sizes(n));
         }
         // The sockets are closed here, with the last messages still on their way.
     });
     let mut to = vec![0; 200_000];
     for n in 0..200 {
-        let request = post(receive.post(raw(&mut to)));
+        let request = post(|| receive.post(raw(&mut to)));
         let len = settle(|| receive.test(request)).unwrap();
         assert!(to[..len] == pattern(n, sizes(n)), "message {n}");
     }
@@ -168,7 +168,7 @@ fn a_long_stream_with_a_window_of_requests() {
             let mut window = VecDeque::new();
             for n in 0..400_usize {
                 let mut message = vec![n.to_le_bytes()[0]; len(n)];
-                let request = post(send.post(raw(&mut message)));
+                let request = post(|| send.post(raw(&mut message)));
                 window.push_back((request, message));
                 if window.len() == WINDOW {
                     let (request, _memory) = window.pop_front().unwrap();
@@ -190,7 +190,7 @@ fn a_long_stream_with_a_window_of_requests() {
                 assert!(bytes.iter().all(|byte| *byte == n.to_le_bytes()[0]), "{n}");
             }
             if n < 400 {
-                window.push_back(post(receive.post(raw(&mut memory[n % WINDOW]))));
+                window.push_back(post(|| receive.post(raw(&mut memory[n % WINDOW]))));
             }
         }
         sender.join().unwrap();

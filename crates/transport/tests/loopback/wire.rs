@@ -57,8 +57,8 @@ fn chunks_may_come_in_any_order_on_any_subflow() {
     streams[2].write_all(&chunk(1, 0, 0, b"", 0)).unwrap();
     streams[0].write_all(&chunk(0, 2, 10, b"brown fox", 19)).unwrap();
     let (mut to, mut empty) = (vec![0; 30], vec![0; 5]);
-    let first = post(comm.post(raw(&mut to)));
-    let second = post(comm.post(raw(&mut empty)));
+    let first = post(|| comm.post(raw(&mut to)));
+    let second = post(|| comm.post(raw(&mut empty)));
     for _ in 0..100 {
         assert_eq!(comm.test(second).unwrap(), None, "not before the first");
     }
@@ -85,7 +85,7 @@ fn a_peer_that_breaks_the_protocol_is_named() {
         let (mut streams, mut comm) = hand_made(1);
         streams[0].write_all(&bytes).unwrap();
         let mut to = vec![0; 100];
-        let request = post(comm.post(raw(&mut to)));
+        let request = post(|| comm.post(raw(&mut to)));
         let error = settle(|| comm.test(request)).unwrap_err();
         let Error::Protocol { source, peer, .. } = &error else {
             panic!("{error:?}");
@@ -100,8 +100,8 @@ fn a_peer_that_breaks_the_protocol_is_named() {
 fn a_chunk_that_comes_twice_counts_once() {
     let (mut streams, mut comm) = hand_made(2);
     let (mut to, mut next) = (vec![0; 10], vec![0; 10]);
-    let request = post(comm.post(raw(&mut to)));
-    let second = post(comm.post(raw(&mut next)));
+    let request = post(|| comm.post(raw(&mut to)));
+    let second = post(|| comm.post(raw(&mut next)));
     streams[0].write_all(&chunk(0, 0, 0, b"twice", 10)).unwrap();
     streams[1].write_all(&chunk(0, 0, 0, b"TWICE", 10)).unwrap();
     for _ in 0..100 {
@@ -124,8 +124,8 @@ fn a_chunk_that_comes_twice_counts_once() {
 fn a_subflow_whose_receive_was_posted_meanwhile_counts() {
     let (mut streams, mut comm) = hand_made(2);
     let [mut a, mut b, mut c] = [[0; 5]; 3];
-    let first = post(comm.post(raw(&mut a)));
-    let second = post(comm.post(raw(&mut b)));
+    let first = post(|| comm.post(raw(&mut a)));
+    let second = post(|| comm.post(raw(&mut b)));
     streams[1].write_all(&chunk(2, 0, 0, b"third", 5)).unwrap();
     for _ in 0..100 {
         assert_eq!(comm.test(first).unwrap(), None);
@@ -140,7 +140,7 @@ fn a_subflow_whose_receive_was_posted_meanwhile_counts() {
     // One read completes the second message and takes subflow 0 to the fifth, so this call need not
     // look at subflow 1, which still stands where the third was not posted.
     streams[0].write_all(&[&message[40..], &next].concat()).unwrap();
-    let third = post(comm.post(raw(&mut c)));
+    let third = post(|| comm.post(raw(&mut c)));
     assert_eq!(settle(|| comm.test(second)).unwrap(), 5);
     assert_eq!(settle(|| comm.test(third)).unwrap(), 5);
     assert_eq!((&b, &c), (b"other", b"third"));
@@ -150,14 +150,14 @@ fn a_subflow_whose_receive_was_posted_meanwhile_counts() {
 fn one_subflow_s_end_is_no_error_while_another_brings_the_rest() {
     let (mut streams, mut comm) = hand_made(2);
     let mut to = vec![0; 10];
-    let request = post(comm.post(raw(&mut to)));
+    let request = post(|| comm.post(raw(&mut to)));
     drop(streams.remove(0));
     for _ in 0..100 {
         assert_eq!(comm.test(request).unwrap(), None);
     }
     streams[0].write_all(&chunk(0, 0, 0, b"all", 3)).unwrap();
     assert_eq!(settle(|| comm.test(request)).unwrap(), 3);
-    let request = post(comm.post(raw(&mut to)));
+    let request = post(|| comm.post(raw(&mut to)));
     drop(streams);
     assert!(matches!(settle(|| comm.test(request)).unwrap_err(), Error::PeerClosed { .. }));
 }
