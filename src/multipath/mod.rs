@@ -28,6 +28,7 @@ use srv6_transport::{Config, ListenAddress, Listener, Share, Shares};
 use crate::attempts::{Attempts, Key};
 use crate::connect::Progress;
 use crate::handle::{self, Bytes, Transport};
+use crate::lifetime;
 use accepting::Listening;
 use comm::Comm;
 use dialing::{Dialing, Way};
@@ -195,6 +196,7 @@ impl Net for Multipath {
 
     fn init(&self, _init: &Init) -> Result<Context, Code> {
         self.config.check().map_err(|error| code(&error))?;
+        lifetime::register();
         if self.devices.get().is_none() {
             let interfaces = self.rules.choose().map_err(|error| {
                 log::warn!("multipath: the interfaces of this host can't be read: {error}");

@@ -5,13 +5,14 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use socket2::Socket;
 
 use crate::subflow::{Subflow, TcpInfo};
+use crate::uninherited::Uninherited;
 
 /// Which way a connection carries messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,19 +91,37 @@ pub enum SubflowState {
 /// Locks nothing that the data path waits for. Costs one system call per subflow.
 #[must_use]
 pub fn connections() -> Vec<ConnectionStats> {
-    let live: Vec<Arc<Published>> = LIVE.lock().iter().filter_map(Weak::upgrade).collect();
+    let live: Vec<Arc<Published>> = lock().0.iter().filter_map(Weak::upgrade).collect();
     live.iter().map(|published| published.stats()).collect()
 }
 
 /// Says whether a live connection of this process receives under this number.
 pub(crate) fn is_receiving(connection: u64) -> bool {
-    LIVE.lock()
+    lock()
+        .0
         .iter()
         .filter_map(Weak::upgrade)
         .any(|published| published.connection == connection && published.direction == Direction::Receive)
 }
 
-static LIVE: Mutex<Vec<Weak<Published>>> = Mutex::new(Vec::new());
+/// All of this process.
+#[derive(Debug)]
+pub(crate) struct Live(Vec<Weak<Published>>);
+
+static LIVE: std::sync::Mutex<Live> = std::sync::Mutex::new(Live(Vec::new()));
+
+/// For a fork, and whoever looks or adds: nobody else does meanwhile.
+pub(crate) fn lock() -> MutexGuard<'static, Live> {
+    // Nothing in here panics half way.
+    LIVE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Live {
+    /// In a child of fork: these are the parent's.
+    pub(crate) fn forget(&mut self) {
+        self.0.clear();
+    }
+}
 
 /// The numbers of one connection that others may read.
 #[derive(Debug)]
@@ -137,7 +156,7 @@ pub(crate) struct Place {
     pub(crate) path: Arc<str>,
     pub(crate) local: SocketAddr,
     pub(crate) peer: SocketAddr,
-    socket: Weak<Socket>,
+    socket: Weak<Uninherited<Socket>>,
 }
 
 /// A subflow's numbers at one moment.
@@ -198,9 +217,9 @@ impl Published {
         });
         let published =
             Arc::new(Published { connection, direction, began: now, subflows: subflows.collect() });
-        let mut live = LIVE.lock();
-        live.retain(|other| other.strong_count() > 0);
-        live.push(Arc::downgrade(&published));
+        let mut live = lock();
+        live.0.retain(|other| other.strong_count() > 0);
+        live.0.push(Arc::downgrade(&published));
         published
     }
 

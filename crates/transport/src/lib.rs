@@ -29,6 +29,9 @@
 //! whose caller doesn't call while the receiver may lack something; it sleeps while there are none.
 //!
 //! [`connections`] gives any thread the numbers of all live connections.
+//!
+//! A process that forks registers [`before_fork`] and the other two with `pthread_atfork`, so that its children can
+//! have connections of their own and keep none of its.
 
 #![deny(unsafe_code)]
 
@@ -40,6 +43,7 @@ mod connect;
 mod connections;
 mod error;
 mod fields;
+mod fork;
 mod hello;
 mod keeper;
 mod listen;
@@ -50,6 +54,7 @@ mod request;
 mod shares;
 mod sockopt;
 mod subflow;
+mod uninherited;
 
 pub use address::{AddressError, ListenAddress};
 pub use buffer::RawBuf;
@@ -58,6 +63,7 @@ pub use config::{Config, MAX_PATHS};
 pub use connect::{Connector, LaneStatus};
 pub use connections::{ConnectionStats, Direction, SubflowState, SubflowStats, connections};
 pub use error::{Activity, Error, Result, Trouble};
+pub use fork::{after_fork_in_child, after_fork_in_parent, before_fork};
 pub use hello::{Identity, Objection, Terms, VERSION};
 pub use keeper::PathKeeper;
 pub use listen::Listener;

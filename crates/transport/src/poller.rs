@@ -4,13 +4,27 @@
 //! softirq, which needs the same lock to deliver, gets slower. One `epoll_wait` touches no socket.
 
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use socket2::Socket;
 
+use crate::uninherited::Uninherited;
+
 /// The sockets of one comm.
 #[derive(Debug)]
-pub(crate) struct Poller(Epoll);
+pub(crate) struct Poller(Uninherited<Set>);
+
+#[derive(Debug)]
+struct Set {
+    epoll: Epoll,
+}
+
+impl AsFd for Set {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.epoll.0.as_fd()
+    }
+}
 
 /// What has changed at a socket since it was last said.
 #[derive(Clone, Copy, Debug)]
@@ -27,32 +41,33 @@ pub(crate) struct Ready {
 
 impl Poller {
     pub(crate) fn new() -> io::Result<Poller> {
-        Ok(Poller(Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?))
+        let open = || Ok(Set { epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)? });
+        Ok(Poller(Uninherited::open(open)?))
     }
 
     /// Adds a socket. It is said to be ready at once if it is.
     pub(crate) fn add(&self, socket: &Socket, token: u64) -> io::Result<()> {
         let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT | EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLET;
-        Ok(self.0.add(socket, EpollEvent::new(flags, token))?)
+        Ok(self.0.epoll.add(socket, EpollEvent::new(flags, token))?)
     }
 
     /// Gives the socket another token, and says once more what it is ready for.
     pub(crate) fn rename(&self, socket: &Socket, token: u64) -> io::Result<()> {
         let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT | EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLET;
-        Ok(self.0.modify(socket, &mut EpollEvent::new(flags, token))?)
+        Ok(self.0.epoll.modify(socket, &mut EpollEvent::new(flags, token))?)
     }
 
     /// Removes a socket that is closed only later, or that others still hold.
     pub(crate) fn remove(&self, socket: &Socket) {
         // It was added, and is open.
-        let _ = self.0.delete(socket);
+        let _ = self.0.epoll.delete(socket);
     }
 
     /// Tells of each socket that became ready since the last call. Never waits, never allocates.
     pub(crate) fn poll(&self, mut tell: impl FnMut(Ready)) {
         let mut events = [EpollEvent::empty(); EVENTS];
         // It can fail with EINTR only, and then the events are still there at the next call.
-        let count = self.0.wait(&mut events, EpollTimeout::ZERO).unwrap_or(0);
+        let count = self.0.epoll.wait(&mut events, EpollTimeout::ZERO).unwrap_or(0);
         for event in events.iter().take(count) {
             let flags = event.events();
             let ended =

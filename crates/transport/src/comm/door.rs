@@ -8,11 +8,12 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use crate::hello::{Hello, Identity, Terms, Unwelcome};
 use crate::listen::{Arrival, Arrivals};
+use crate::uninherited::Uninherited;
 
 /// A listening socket of one connection's receiver.
 #[derive(Debug)]
 pub(super) struct Door {
-    socket: Socket,
+    socket: Uninherited<Socket>,
     port: u16,
     arrivals: Arrivals,
     /// The kernel has said that somebody is there.
@@ -24,7 +25,8 @@ impl Door {
     pub(super) fn open(local: SocketAddr) -> io::Result<Door> {
         let mut local = local;
         local.set_port(0);
-        let socket = Socket::new(Domain::for_address(local), Type::STREAM, Some(Protocol::TCP))?;
+        let socket =
+            Uninherited::open(|| Socket::new(Domain::for_address(local), Type::STREAM, Some(Protocol::TCP)))?;
         socket.set_nonblocking(true)?;
         socket.bind(&SockAddr::from(local))?;
         socket.listen(BACKLOG)?;

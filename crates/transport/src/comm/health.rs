@@ -15,6 +15,7 @@ use crate::hello::{Objection, Refusal};
 use crate::pin::Lane;
 use crate::proto::{Action, Closing, Health, Reason, Violation};
 use crate::subflow::{Role, Subflow};
+use crate::uninherited::Uninherited;
 
 impl Sending {
     /// Does what the state machine wants done, and goes on with sockets that are being replaced.
@@ -166,7 +167,13 @@ impl Sending {
     }
 
     /// Gives a subflow its new socket.
-    fn install(&mut self, index: usize, socket: Socket, incarnation: u16, said: usize) -> io::Result<()> {
+    fn install(
+        &mut self,
+        index: usize,
+        socket: Uninherited<Socket>,
+        incarnation: u16,
+        said: usize,
+    ) -> io::Result<()> {
         let peer = socket.peer_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
         let subflow = Subflow::new(socket, peer, Role::Sender(&self.origin.config))?;
         self.poller.rename(subflow.socket(), Token::Stream(index).encode())?;

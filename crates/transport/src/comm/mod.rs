@@ -16,6 +16,7 @@ use std::sync::Arc;
 pub use receive::RecvComm;
 pub(crate) use receiving::Welcomed;
 pub use send::SendComm;
+pub(crate) use watch::{Watch, lock as lock_watch};
 
 use crate::config::Config;
 use crate::hello::Terms;

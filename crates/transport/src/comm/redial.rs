@@ -9,6 +9,7 @@ use super::{Origin, Token};
 use crate::connect::{Dial, DialError, Route};
 use crate::pin::{Lane, Pin};
 use crate::poller::Poller;
+use crate::uninherited::Uninherited;
 
 /// A replacement under way.
 #[derive(Debug)]
@@ -26,7 +27,7 @@ pub(super) enum Redialled {
     /// Nothing yet.
     Waiting,
     /// Connected, and the hello said: so many bytes went before the first frame.
-    Connected { socket: Socket, incarnation: u16, said: usize },
+    Connected { socket: Uninherited<Socket>, incarnation: u16, said: usize },
     /// Given up; none if nobody answered.
     Failed { incarnation: u16, error: Option<io::Error> },
 }

@@ -12,6 +12,7 @@ use crate::buffer::RawBuf;
 use crate::connections::ConnectionStats;
 use crate::error::Result;
 use crate::request::RequestId;
+use crate::uninherited::Uninherited;
 
 /// The sending end of a connection.
 ///
@@ -25,7 +26,11 @@ pub struct SendComm {
 
 impl SendComm {
     /// A comm over these sockets, by subflow; those that are missing are tried again.
-    pub(crate) fn new(origin: Origin, sockets: Vec<Option<Socket>>, now: Instant) -> Result<SendComm> {
+    pub(crate) fn new(
+        origin: Origin,
+        sockets: Vec<Option<Uninherited<Socket>>>,
+        now: Instant,
+    ) -> Result<SendComm> {
         let connection = origin.connection;
         let sending = Sending::new(origin, sockets, now)?;
         Ok(SendComm { seat: Seat::take(sending), connection })

@@ -17,6 +17,7 @@ use crate::proto::{self, Closing, EAGER_LIMIT, EAGER_SLOTS, Observation, Payload
 use crate::request::{MAX_REQUESTS, RequestId};
 use crate::shares::Share;
 use crate::subflow::{Moved, Role, Subflow};
+use crate::uninherited::Uninherited;
 
 /// The sending side of a connection: state machine, sockets and memory.
 #[derive(Debug)]
@@ -62,7 +63,11 @@ pub(super) struct Line {
 }
 
 impl Sending {
-    pub(super) fn new(origin: Origin, sockets: Vec<Option<Socket>>, now: Instant) -> Result<Sending> {
+    pub(super) fn new(
+        origin: Origin,
+        sockets: Vec<Option<Uninherited<Socket>>>,
+        now: Instant,
+    ) -> Result<Sending> {
         let peer = origin.target;
         let failed =
             |source: io::Error| Error::Comm { activity: Activity::Open, peer, source: Arc::new(source) };

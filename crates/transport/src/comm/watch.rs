@@ -9,7 +9,7 @@
 //! has anything of the kind the thread sleeps, and it ends with the last comm.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, MutexGuard, PoisonError, Weak};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
@@ -25,6 +25,8 @@ pub(super) struct Seat {
     published: Arc<Published>,
     /// The sender has something that the receiver may not have.
     owes: AtomicBool,
+    /// Of the caller: in a child of fork this is only a copy.
+    process: u32,
     /// Counts the caller's calls; the watch compares it with what it was a tick ago.
     calls: AtomicU32,
     seen: AtomicU32,
@@ -38,10 +40,11 @@ impl Seat {
             sending: Mutex::new(sending),
             published,
             owes: AtomicBool::new(false),
+            process: std::process::id(),
             calls: AtomicU32::new(0),
             seen: AtomicU32::new(0),
         });
-        let mut watch = WATCH.lock();
+        let mut watch = lock();
         watch.seats.push(Watched::Open(Arc::downgrade(&seat)));
         watch.begin();
         seat
@@ -68,6 +71,11 @@ impl Seat {
 
     /// The caller is done with it: closes it, now or when everything it owes has been delivered.
     pub(super) fn leave(self: &Arc<Seat>) {
+        if self.process != std::process::id() {
+            // The watch may have been in the middle of it when the parent forked, so it isn't touched at all.
+            std::mem::forget(Arc::clone(self));
+            return;
+        }
         // The watch is at it for microseconds at a time.
         let mut sending = self.sending.lock();
         if sending.close(Instant::now()) {
@@ -75,7 +83,7 @@ impl Seat {
         }
         self.owes.store(true, Ordering::SeqCst);
         drop(sending);
-        let mut watch = WATCH.lock();
+        let mut watch = lock();
         watch.seats.push(Watched::Closing(Arc::clone(self)));
         watch.begin();
         drop(watch);
@@ -114,20 +122,26 @@ enum Watched {
     Closing(Arc<Seat>),
 }
 
+/// What the watch has to do, and its thread.
 #[derive(Debug)]
-struct Watch {
+pub(crate) struct Watch {
     seats: Vec<Watched>,
-    /// The thread, and the process that it runs in: a fork's child has no thread.
-    thread: Option<(u32, Thread)>,
+    thread: Option<Thread>,
 }
 
-static WATCH: Mutex<Watch> = Mutex::new(Watch { seats: Vec::new(), thread: None });
+static WATCH: std::sync::Mutex<Watch> = std::sync::Mutex::new(Watch { seats: Vec::new(), thread: None });
+
+/// For a fork, and whoever comes or goes: nobody else does meanwhile.
+pub(crate) fn lock() -> MutexGuard<'static, Watch> {
+    // Nothing in here panics half way.
+    WATCH.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// The watch waits to be woken.
 static ASLEEP: AtomicBool = AtomicBool::new(false);
 
 fn wake() {
-    if let Some((_, thread)) = &WATCH.lock().thread {
+    if let Some(thread) = &lock().thread {
         thread.unpark();
     }
 }
@@ -135,14 +149,21 @@ fn wake() {
 impl Watch {
     /// Starts the thread if there is none.
     fn begin(&mut self) {
-        let process = std::process::id();
-        if self.thread.as_ref().is_some_and(|(of, _)| *of == process) {
+        if self.thread.is_some() {
             return;
         }
         match thread::Builder::new().name("srv6-watch".to_owned()).spawn(watch) {
-            Ok(handle) => self.thread = Some((process, handle.thread().clone())),
+            Ok(handle) => self.thread = Some(handle.thread().clone()),
             Err(error) => log::warn!("no thread to look after idle connections: {error}"),
         }
+    }
+
+    /// In a child of fork: the seats are the parent's, and the thread is in the parent.
+    pub(crate) fn forget(&mut self) {
+        // The thread may have been in the middle of any of them, so they are left as they are.
+        std::mem::forget(std::mem::take(&mut self.seats));
+        self.thread = None;
+        ASLEEP.store(false, Ordering::SeqCst);
     }
 }
 
@@ -165,7 +186,7 @@ fn watch() {
             thread::park();
         } else {
             thread::park_timeout(LAST_WAIT);
-            let mut watch = WATCH.lock();
+            let mut watch = lock();
             watch.seats.retain(Watched::is_there);
             if watch.seats.is_empty() {
                 watch.thread = None;
@@ -182,7 +203,7 @@ fn watch() {
 fn look_around() -> (bool, bool) {
     // Not under the lock: a comm is looked after for as long as a call takes.
     let seats: Vec<Arc<Seat>> = {
-        let mut watch = WATCH.lock();
+        let mut watch = lock();
         watch.seats.retain(Watched::is_there);
         watch.seats.iter().filter_map(Watched::seat).collect()
     };
@@ -191,7 +212,7 @@ fn look_around() -> (bool, bool) {
     for seat in &seats {
         owing |= seat.look_after(now);
     }
-    let mut watch = WATCH.lock();
+    let mut watch = lock();
     watch.seats.retain(|watched| !matches!(watched, Watched::Closing(seat) if seat.is_done(now)));
     (owing, !watch.seats.is_empty())
 }

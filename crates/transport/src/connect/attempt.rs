@@ -8,6 +8,7 @@ use socket2::Socket;
 
 use super::dial::{Dial, DialError, Route, is_transient};
 use crate::pin::Pin;
+use crate::uninherited::Uninherited;
 
 /// The dials of one subflow.
 #[derive(Debug, Default)]
@@ -31,7 +32,7 @@ enum State {
     Pausing {
         until: Instant,
     },
-    Connected(Socket),
+    Connected(Uninherited<Socket>),
 }
 
 /// Why no further dial will help.
@@ -98,7 +99,7 @@ impl Attempt {
         self.last_error.clone()
     }
 
-    pub(super) fn into_socket(self) -> Option<Socket> {
+    pub(super) fn into_socket(self) -> Option<Uninherited<Socket>> {
         match self.state {
             State::Connected(socket) => Some(socket),
             _ => None,

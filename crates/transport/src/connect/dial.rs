@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use crate::pin::{Lane, Pin};
+use crate::uninherited::Uninherited;
 
 /// From where to where, and over which path.
 #[derive(Clone, Copy, Debug)]
@@ -18,7 +19,7 @@ pub(crate) struct Route<'a> {
 /// A socket on its way to being a subflow.
 #[derive(Debug)]
 pub(crate) struct Dial {
-    socket: Socket,
+    socket: Uninherited<Socket>,
     connected: bool,
     /// Bytes of the hello that the kernel has.
     said: usize,
@@ -38,8 +39,9 @@ impl Dial {
     pub(crate) fn begin(route: Route<'_>) -> Result<Dial, DialError> {
         let Route { target, source, lane } = route;
         let begin = || {
-            // socket2 sets SOCK_CLOEXEC: a job's child processes don't inherit it.
-            let socket = Socket::new(Domain::for_address(target), Type::STREAM, Some(Protocol::TCP))?;
+            let socket = Uninherited::open(|| {
+                Socket::new(Domain::for_address(target), Type::STREAM, Some(Protocol::TCP))
+            })?;
             socket.set_nonblocking(true)?;
             Ok(socket)
         };
@@ -86,7 +88,7 @@ impl Dial {
         &self.socket
     }
 
-    pub(crate) fn into_socket(self) -> Socket {
+    pub(crate) fn into_socket(self) -> Uninherited<Socket> {
         self.socket
     }
 }

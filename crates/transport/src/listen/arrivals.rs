@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 use socket2::Socket;
 
 use crate::hello::{HEAD, Hello, Identity, LONGEST, Objection, Refusal, Terms, Unwelcome};
+use crate::uninherited::Uninherited;
 
 /// An accepted socket.
 #[derive(Debug)]
 pub(crate) struct Arrival {
-    pub(crate) socket: Socket,
+    pub(crate) socket: Uninherited<Socket>,
     pub(crate) peer: SocketAddr,
 }
 
@@ -45,13 +46,16 @@ impl Arrivals {
     /// The listening socket failed, or this process has no file descriptors left.
     pub(crate) fn take(&mut self, listening: &Socket, now: Instant) -> io::Result<()> {
         for _ in 0..ACCEPTS_PER_CALL {
-            let accepted = listening.accept().and_then(|(socket, peer)| {
+            let mut peer = None;
+            let accepted = Uninherited::open(|| {
+                let (socket, from) = listening.accept()?;
                 socket.set_nonblocking(true)?;
-                Ok((socket, peer))
+                peer = from.as_socket();
+                Ok(socket)
             });
             match accepted {
-                Ok((socket, peer)) => {
-                    if let Some(peer) = peer.as_socket() {
+                Ok(socket) => {
+                    if let Some(peer) = peer {
                         self.add(Arrival { socket, peer }, now);
                     }
                 }
@@ -115,7 +119,7 @@ impl Waiting {
             let end =
                 self.said.first_chunk::<HEAD>().filter(|_| self.filled >= HEAD).map_or(HEAD, Hello::len);
             let rest = self.said.get_mut(self.filled..end).unwrap_or_default();
-            match (&self.arrival.socket).read(rest) {
+            match (&*self.arrival.socket).read(rest) {
                 Ok(0) => return Heard::End,
                 Ok(count) => self.filled += count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Heard::Nothing,

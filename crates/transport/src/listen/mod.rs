@@ -18,6 +18,7 @@ use crate::config::Config;
 use crate::connections;
 use crate::error::{Error, Result};
 use crate::hello::{Hello, Identity, Objection, Terms, Unwelcome, VERSION};
+use crate::uninherited::Uninherited;
 use groups::{Arrived, Groups};
 
 /// A listening socket, and the connections that have partly arrived on it.
@@ -25,7 +26,7 @@ use groups::{Arrived, Groups};
 /// Dropping it resets connections that were not accepted.
 #[derive(Debug)]
 pub struct Listener {
-    socket: Socket,
+    socket: Uninherited<Socket>,
     local: SocketAddr,
     config: Config,
     terms: Terms,
@@ -46,7 +47,8 @@ impl Listener {
         config.check()?;
         let failed = |source: io::Error| Error::Listen { address, source: Arc::new(source) };
         let domain = Domain::for_address(SocketAddr::new(address, 0));
-        let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP)).map_err(failed)?;
+        let socket = Uninherited::open(|| Socket::new(domain, Type::STREAM, Some(Protocol::TCP)));
+        let socket = socket.map_err(failed)?;
         let local = match address {
             IpAddr::V6(v6) if v6.is_unicast_link_local() => on_link(v6, interface.unwrap_or_default())?,
             _ => SocketAddr::new(address, 0),

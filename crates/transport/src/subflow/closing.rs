@@ -39,7 +39,7 @@ impl Subflow {
     pub(crate) fn drain(&self) {
         let mut scratch = [0; 4096];
         for _ in 0..DRAINS {
-            if !matches!((&*self.socket).read(&mut scratch), Ok(1..)) {
+            if !matches!((&**self.socket).read(&mut scratch), Ok(1..)) {
                 return;
             }
         }

@@ -13,14 +13,15 @@ use socket2::Socket;
 
 pub use tcp_info::TcpInfo;
 
-pub(crate) use setup::Role;
+use crate::uninherited::Uninherited;
 use setup::set_up;
+pub(crate) use setup::{Role, know_young_options};
 
 /// A connected socket.
 #[derive(Debug)]
 pub(crate) struct Subflow {
     // Shared with nobody but those who ask the kernel about it: see `Subflow::watch`.
-    socket: Arc<Socket>,
+    socket: Arc<Uninherited<Socket>>,
     local: SocketAddr,
     peer: SocketAddr,
 }
@@ -40,7 +41,7 @@ pub(crate) enum Moved {
 
 impl Subflow {
     /// Makes a connected, non-blocking socket ready for chunks.
-    pub(crate) fn new(socket: Socket, peer: SocketAddr, role: Role<'_>) -> io::Result<Subflow> {
+    pub(crate) fn new(socket: Uninherited<Socket>, peer: SocketAddr, role: Role<'_>) -> io::Result<Subflow> {
         set_up(&socket, role)?;
         // The socket was made for an address of a family that has ports.
         let local = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
@@ -60,7 +61,7 @@ impl Subflow {
     }
 
     /// Lets others ask the kernel about this socket for as long as it lives.
-    pub(crate) fn watch(&self) -> Weak<Socket> {
+    pub(crate) fn watch(&self) -> Weak<Uninherited<Socket>> {
         Arc::downgrade(&self.socket)
     }
 
@@ -88,10 +89,10 @@ impl Subflow {
     /// The two together must have room for a byte.
     pub(crate) fn receive(&self, payload: &mut [u8], inbox: &mut [u8]) -> Moved {
         if payload.is_empty() {
-            return moved(|| (&*self.socket).read(inbox));
+            return moved(|| (&**self.socket).read(inbox));
         }
         let mut parts = [IoSliceMut::new(payload), IoSliceMut::new(inbox)];
-        moved(|| (&*self.socket).read_vectored(&mut parts))
+        moved(|| (&**self.socket).read_vectored(&mut parts))
     }
 
     /// Reads and forgets up to `count` bytes, at least one, at most as many as `scratch` has.

@@ -69,6 +69,11 @@ const LONGEST_RTO_MILLIS: u32 = 1000;
 /// Below the sender's shortest timeout, which a delayed acknowledgement must not run into.
 const LONGEST_ACK_DELAY_MICROS: u32 = 8_000;
 
+/// Asks the kernel now which options it knows, if nobody has.
+pub(crate) fn know_young_options() {
+    young_options();
+}
+
 #[derive(Clone, Copy, Debug)]
 struct YoungOptions {
     rto: bool,

@@ -2,7 +2,7 @@
 
 use srv6_transport::Error;
 
-use crate::pair::{Pair, V4, V6, connect, connector, listen, paths_of, pattern, post, raw, settle};
+use crate::pair::{Pair, V4, V6, connect, connector, listen, paths_of, pattern, post, raw, settle, until};
 
 #[test]
 fn what_was_done_arrives_although_the_sender_has_closed() {
@@ -29,12 +29,12 @@ fn what_was_done_before_the_accept_arrives() {
     let config = paths_of(4);
     let mut listener = listen(V4, &config);
     let mut connector = connector(listener.address(), &config);
-    let mut send = crate::pair::until("connection", || connector.poll().unwrap());
+    let mut send = until("connection", || connector.poll().unwrap());
     let mut message = pattern(4, 10_000);
     let request = post(|| send.post(raw(&mut message)));
     assert_eq!(settle(|| send.test(request)).unwrap(), 10_000);
     drop(send);
-    let mut receive = crate::pair::until("connection", || listener.accept().unwrap());
+    let mut receive = until("connection", || listener.accept().unwrap());
     let mut to = vec![0; 10_000];
     let request = post(|| receive.post(raw(&mut to)));
     assert_eq!(settle(|| receive.test(request)).unwrap(), 10_000);
