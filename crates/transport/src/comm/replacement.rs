@@ -131,7 +131,8 @@ impl Receiving {
             return Ok(());
         };
         let peer = last.peer;
-        if troubles.iter().all(timed_out) {
+        // The sender may have reset some of them itself, to replace them, while their paths still worked.
+        if troubles.iter().any(timed_out) {
             return Err(Error::Dead { peer, waited: self.config.dead_after, troubles: troubles.into() });
         }
         Err(Error::PeerClosed { peer, trouble: Box::new(last.clone()) })

@@ -199,6 +199,6 @@ pub(crate) fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
             return answer;
         }
         assert!(Instant::now() < deadline, "no {what} within 30 seconds");
-        std::thread::yield_now();
+        std::thread::sleep(Duration::from_millis(1));
     }
 }

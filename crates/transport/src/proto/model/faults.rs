@@ -66,7 +66,8 @@ fn what_a_silent_path_was_given_goes_over_the_others() {
 fn trust_comes_back_later_each_time() {
     let mut world = World::new(2);
     for hold in [20, 40, 80, 160] {
-        post(&mut world, LONG);
+        // More than the other path takes, which looks faster after the first time.
+        (0..16).for_each(|_| post(&mut world, LONG));
         world.up[0] = false;
         until(&mut world, 0, Health::Suspect);
         world.rounds(30);
@@ -77,7 +78,7 @@ fn trust_comes_back_later_each_time() {
     }
     // It is forgotten in the end.
     world.rounds(6000);
-    post(&mut world, LONG);
+    (0..16).for_each(|_| post(&mut world, LONG));
     world.up[0] = false;
     until(&mut world, 0, Health::Suspect);
     world.up[0] = true;

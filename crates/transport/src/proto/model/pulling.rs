@@ -56,7 +56,7 @@ fn a_subflow_is_given_a_bounded_amount() {
 fn copies_of_short_messages_are_bounded() {
     let mut world = World::new(1);
     for _ in 0..EAGER_SLOTS {
-        let request = world.post_send(EAGER_LIMIT).unwrap();
+        let request = world.post_send(8).unwrap();
         assert!(!world.send.is_complete(request), "our kernel does not have it");
         world.write(0, usize::MAX);
         assert!(world.send.is_complete(request));
@@ -75,6 +75,51 @@ fn copies_of_short_messages_are_bounded() {
         world.write(0, usize::MAX);
         assert_eq!(world.send.is_complete(request), complete);
     }
+    world.finish();
+}
+
+#[test]
+fn a_copy_is_enough_while_a_newer_message_keeps_the_caller() {
+    let mut world = World::new(1);
+    let older = world.post_send(EAGER_LIMIT).unwrap();
+    assert!(!world.send.is_complete(older), "the caller may never call again");
+    let newer = world.post_send(EAGER_LIMIT).unwrap();
+    assert!(world.send.is_complete(older));
+    assert!(!world.send.is_complete(newer));
+    world.write(0, usize::MAX);
+    assert!(!world.send.is_complete(newer), "the older one is written first");
+    world.write(0, usize::MAX);
+    assert!(world.send.is_complete(newer));
+    let long = world.post_send(EAGER_LIMIT + 1).unwrap();
+    world.post_send(8).unwrap();
+    assert!(!world.send.is_complete(long), "it was not copied");
+    world.finish();
+}
+
+#[test]
+fn a_path_that_would_take_much_longer_gets_nothing() {
+    let mut world = World::new(2);
+    // Both carry something; subflow 1 a tenth as fast.
+    for _ in 0..50 {
+        world.post_send(256 << 10).unwrap();
+        world.post_receive(0);
+        while !world.is_done() {
+            world.advance(Duration::from_millis(1));
+            world.poll();
+            for (subflow, count) in [(0, 200_000), (1, 20_000)] {
+                while world.write(subflow, usize::MAX) > 0 {}
+                world.carry(subflow, count, usize::MAX);
+                while world.read(subflow, usize::MAX) > 0 {}
+                world.ack(subflow, usize::MAX);
+                world.hear(subflow, usize::MAX);
+            }
+            world.test_all();
+        }
+    }
+    assert!(world.send.counters(0).rate > 3 * world.send.counters(1).rate, "both are known");
+    world.post_send(128 << 10).unwrap();
+    assert_eq!(world.write(1, usize::MAX), 0);
+    assert!(world.write(0, usize::MAX) > 0);
     world.finish();
 }
 

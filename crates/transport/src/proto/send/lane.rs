@@ -221,6 +221,20 @@ impl Lane {
         self.stream.begun - self.stream.finished
     }
 
+    /// Says whether it would take a chunk, if it is good.
+    pub(super) fn has_room(&self) -> bool {
+        self.connected && !self.blocked && !self.flights.is_full() && self.in_flight() < self.pace.limit()
+    }
+
+    /// How long one more piece is expected to take; of a path of which nothing is known only the first goes at once.
+    pub(super) fn expect(&self) -> Duration {
+        match self.pace.rate() {
+            0 if self.flights.len() > 0 => UNKNOWN,
+            0 => Duration::ZERO,
+            _ => self.pace.expect(self.in_flight() + PIECE),
+        }
+    }
+
     /// Bytes up to which the stream is known to have arrived.
     pub(super) fn arrived(&self) -> u64 {
         self.stream.acked.max(self.stream.finished)
@@ -301,5 +315,8 @@ impl Lane {
 /// A path that is suspected again and again carries next to nothing after a while.
 const HOLD_DOWN: Duration = Duration::from_millis(20);
 const LONGEST_HOLD_DOWN: Duration = Duration::from_secs(5);
+/// What paths are compared by: the same for all, or each of two could wait for the other.
+const PIECE: u64 = 64 << 10;
+const UNKNOWN: Duration = Duration::from_secs(1);
 const DELAYED_ACK: Duration = Duration::from_millis(50);
 const LONGEST_INTERVAL: Duration = Duration::from_millis(100);

@@ -10,8 +10,9 @@ use crate::request::{MAX_REQUESTS, RequestId, Requests, Transfer, UnknownRequest
 /// The posted messages.
 ///
 /// A message is complete when the receiver says so, or when each of its chunks is *secure*: the
-/// receiver or its kernel has it. A short one is complete when our kernel has it, because the caller
-/// copies it; the copy is kept until it is secure.
+/// receiver or its kernel has it. A short one is copied by the caller, and the copy is kept until it is
+/// secure: it is complete when our kernel has it, or when a newer message is posted. Of the newest the
+/// kernel's copy is waited for, so that the caller goes on calling until all are on their way.
 #[derive(Debug)]
 pub(super) struct Outbox {
     requests: Requests<Outbound>,
@@ -56,6 +57,8 @@ struct Outbound {
     posted: Instant,
     /// It was copied, and our kernel has it: nobody has to call us for it to go out.
     sent: bool,
+    /// It was copied, and the caller goes on calling for the sake of a newer one.
+    followed: bool,
     delivered: bool,
     /// All chunks have been cut.
     cut: bool,
@@ -88,7 +91,7 @@ const PAGE: u64 = 4 << 10;
 
 impl Transfer for Outbound {
     fn is_complete(&self) -> bool {
-        self.sent || self.delivered || (self.cut && self.insecure == 0 && self.writing == 0)
+        self.sent || self.followed || self.delivered || (self.cut && self.insecure == 0 && self.writing == 0)
     }
     fn bytes(&self) -> usize {
         self.total
@@ -118,6 +121,7 @@ impl Outbox {
             total,
             posted: now,
             sent: false,
+            followed: false,
             delivered: false,
             cut: false,
             insecure: 0,
@@ -125,6 +129,7 @@ impl Outbox {
             secure: [0; MAX_CHUNKS / 64],
         })?;
         let message = request.message();
+        self.follow(message);
         if let Some(slot) = slot {
             self.used |= 1 << slot;
             if let Some(copied) = self.eager.get_mut(usize::from(slot)) {
@@ -136,6 +141,16 @@ impl Outbox {
         }
         self.uncut += total as u64;
         Some(Posted { request, eager: slot.map(usize::from) })
+    }
+
+    /// The one before this message is complete if it was copied: for this one's sake the caller goes on calling.
+    fn follow(&mut self, message: u64) {
+        let Some(before) = message.checked_sub(1) else { return };
+        let copied = self.queue.get(place(before)).is_some_and(|queued| queued.source != Source::Request);
+        if copied && let Some(outbound) = self.requests.get_mut(before) {
+            outbound.followed = true;
+            self.requests.settle();
+        }
     }
 
     pub(super) fn posted(&self) -> u64 {

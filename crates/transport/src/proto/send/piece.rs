@@ -9,7 +9,7 @@ use crate::request::RequestId;
 pub(crate) struct Posted {
     pub(crate) request: RequestId,
     /// Copy the message to this place, below [`EAGER_SLOTS`](crate::proto::EAGER_SLOTS); it is complete
-    /// as soon as it is written to a socket, and the copy stays until the receiver has it.
+    /// as soon as it is written to a socket or followed by another, and the copy stays until the receiver has it.
     /// None: the message stays where it is until its request is complete.
     pub(crate) eager: Option<usize>,
 }

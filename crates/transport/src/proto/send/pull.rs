@@ -18,6 +18,9 @@ const WHOLE: u64 = 64 << 10;
 /// waits for it.
 const ALONE: u64 = 8;
 
+/// A chunk waits for a subflow that would have it delivered sooner by half and by this much.
+const WORTH: Duration = Duration::from_micros(50);
+
 /// How often one chunk is hedged.
 const HEDGES: u8 = 2;
 
@@ -74,6 +77,7 @@ impl Sender {
         lane.stream.pushed += count as u64;
         lane.counters.bytes += (current.sent.max(HEADER) - before.max(HEADER)) as u64;
         let (part, ended) = (current.part, current.sent == current.len());
+        lane.blocked = !ended;
         let origin = current.origin;
         if ended {
             lane.current = None;
@@ -222,10 +226,14 @@ impl Sender {
                 && self.would_take(self.favourite, now);
             return (!elsewhere).then_some(offered);
         }
-        // First all get a part, then each as much as it can carry.
-        if self.lanes.get(subflow).is_some_and(|lane| lane.flights.len() > 0)
-            && self.others(bit).any(|other| self.would_take(other, now))
-        {
+        let mine = self.lanes.get(subflow)?.expect();
+        let better = |other: usize| {
+            let lane = self.lanes.get(other);
+            lane.is_some_and(|lane| lane.has_room() && lane.expect().saturating_mul(3) / 2 + WORTH < mine)
+        };
+        // Weights say themselves whose turn it is, and caps when.
+        let free = !self.budget.is_weighted() && self.budget.cap(subflow) == 0;
+        if free && self.others(bit).any(|other| self.budget.cap(other) == 0 && better(other)) {
             return None;
         }
         let usable = u64::from(self.good.count_ones().max(1));
