@@ -113,7 +113,7 @@ fn flow(
     let own = |c: &&Connection| {
         route.key.destination.contains(c.remote)
             && route.source.is_none_or(|source| source == c.local)
-            && lane_of(c) == slot
+            && c.lane() == slot
     };
     Some(SteeredFlow {
         source: source.map(|source| source.to_string()),
@@ -135,14 +135,6 @@ fn flow(
         connections: connections.iter().filter(own).cloned().collect(),
         dataplane,
     })
-}
-
-/// The lane that a connection is pinned to, by its mark or by one of its ports.
-fn lane_of(connection: &Connection) -> Option<Slot> {
-    let by_port = |port: u16| Slot::all().find(|slot| slot.ports().contains(&port));
-    Slot::of_table(connection.mark)
-        .or_else(|| by_port(connection.local_port))
-        .or_else(|| by_port(connection.remote_port))
 }
 
 fn list(segments: &Segments) -> Vec<String> {

@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use netlink_packet_core::NLM_F_DUMP;
 use netlink_sys::protocols::NETLINK_SOCK_DIAG;
 use serde::Serialize;
+use srv6_routes::Slot;
 
 use crate::netlink::{Answer, ask, attributes};
 
@@ -44,6 +45,14 @@ pub(crate) struct Connection {
     /// The socket, as `/proc/PID/fd` names it.
     #[serde(skip)]
     pub(crate) inode: u32,
+}
+
+impl Connection {
+    /// The lane that it is pinned to, by its mark or by one of its ports.
+    pub(crate) fn lane(&self) -> Option<Slot> {
+        let by_port = |port: u16| Slot::all().find(|slot| slot.ports().contains(&port));
+        Slot::of_table(self.mark).or_else(|| by_port(self.local_port)).or_else(|| by_port(self.remote_port))
+    }
 }
 
 /// All established connections of both families.
