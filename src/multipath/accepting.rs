@@ -1,5 +1,6 @@
 //! An accept of the multipath transport: acknowledgements get lanes too, over the switches that the data crosses.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use nccl_net_abi::Code;
@@ -9,7 +10,7 @@ use srv6_transport::{Listener, RecvComm};
 
 use super::code;
 use super::dialing::is_on_this_host;
-use super::lanes::{ARROW, Asking, Connected, LaneSource, Pinned, Terms};
+use super::lanes::{ARROW, Asking, Connected, Keeper, LaneSource, Pinned, Terms};
 use crate::connect::Progress;
 
 /// A listener, and the connections that have arrived on it and wait for lanes.
@@ -61,6 +62,7 @@ impl Listening {
                 if let Err(error) = comm.pin(&lanes) {
                     code(&error);
                 }
+                comm.keep(Arc::new(Keeper::new(&held, terms)));
                 held
             });
             return Ok(Some(Connected { comm, held }));

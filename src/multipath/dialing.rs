@@ -78,7 +78,7 @@ impl Dialing {
             self.stage = match asking.poll(now, way.terms) {
                 Ok(Progress::Pending) => return Ok(Progress::Pending),
                 Ok(Progress::Ready(Pinned { held, lanes })) => {
-                    let keeper = Arc::new(Keeper::new(&held));
+                    let keeper = Arc::new(Keeper::new(&held, way.terms));
                     let connector = connector(self.to, self.from, lanes, way)?.keeper(keeper);
                     Stage::Connecting { connector, held: Some(held) }
                 }

@@ -27,6 +27,12 @@ pub(crate) trait HeldLanes: Send + Sync + fmt::Debug {
 
     /// Says that this lane's present path carries nothing. Never blocks.
     fn avoid(&self, lane: usize);
+
+    /// Says which path the peer's lane takes now. Never blocks.
+    fn follow(&self, lane: usize, path: Vec<String>);
+
+    /// Changes whenever the status does.
+    fn generation(&self) -> u64;
 }
 
 impl LaneSource for Steer {
@@ -46,6 +52,14 @@ impl HeldLanes for LanesHold {
 
     fn avoid(&self, lane: usize) {
         Self::avoid(self, lane);
+    }
+
+    fn follow(&self, lane: usize, path: Vec<String>) {
+        Self::follow(self, lane, path);
+    }
+
+    fn generation(&self) -> u64 {
+        Self::generation(self)
     }
 }
 
@@ -106,14 +120,14 @@ impl Asking {
 
     fn pinned(&self, lanes: &Lanes, terms: Terms) -> Pinned {
         log::info!("connection {}: {lanes}", self.flow);
-        let pin = |path: &LanePath| if terms.dry_run { Pin::None } else { pin(lanes.pinning, path) };
-        let lane = |path: &LanePath| Lane { pin: pin(path), path: name(path).into() };
+        let lane = |path: &LanePath| Lane { pin: pin(lanes.pinning, path, terms), path: name(path).into() };
         Pinned { held: Arc::clone(&self.held), lanes: lanes.lanes.iter().map(lane).collect() }
     }
 }
 
-fn pin(pinning: Pinning, path: &LanePath) -> Pin {
+fn pin(pinning: Pinning, path: &LanePath, terms: Terms) -> Pin {
     match pinning {
+        _ if terms.dry_run => Pin::None,
         Pinning::Mark => Pin::Mark(path.mark()),
         Pinning::Ports => Pin::SourcePorts(path.ports()),
         Pinning::RoutingHeader => {
@@ -133,26 +147,48 @@ fn name(path: &LanePath) -> String {
 ///
 /// Holds no claim of its own: the plugin gives all claims back at the last finalize, when NCCL may have leaked comms.
 #[derive(Debug)]
-pub(super) struct Keeper(Weak<dyn HeldLanes>);
+pub(super) struct Keeper {
+    held: Weak<dyn HeldLanes>,
+    terms: Terms,
+}
 
 impl Keeper {
-    pub(super) fn new(held: &Arc<dyn HeldLanes>) -> Self {
-        Self(Arc::downgrade(held))
+    pub(super) fn new(held: &Arc<dyn HeldLanes>, terms: Terms) -> Self {
+        Self { held: Arc::downgrade(held), terms }
+    }
+
+    /// What `of` says about a lane as it is now.
+    fn now<T>(&self, lane: usize, of: impl FnOnce(&Lanes, &LanePath) -> T) -> Option<T> {
+        match self.held.upgrade()?.status() {
+            LanesStatus::Ready(lanes) => Some(of(&lanes, lanes.lanes.get(lane)?)),
+            LanesStatus::Pending | LanesStatus::Failed(_) => None,
+        }
     }
 }
 
 impl PathKeeper for Keeper {
     fn avoid(&self, lane: usize) {
-        if let Some(held) = self.0.upgrade() {
+        if let Some(held) = self.held.upgrade() {
             held.avoid(lane);
         }
     }
 
-    fn path(&self, lane: usize) -> Option<Arc<str>> {
-        match self.0.upgrade()?.status() {
-            LanesStatus::Ready(lanes) => Some(name(lanes.lanes.get(lane)?).into()),
-            LanesStatus::Pending | LanesStatus::Failed(_) => None,
+    fn follow(&self, lane: usize, path: &str) {
+        if let Some(held) = self.held.upgrade() {
+            held.follow(lane, path.split(ARROW).map(str::to_owned).collect());
         }
+    }
+
+    fn path(&self, lane: usize) -> Option<Arc<str>> {
+        self.now(lane, |_, path| name(path).into())
+    }
+
+    fn pin(&self, lane: usize) -> Option<Pin> {
+        self.now(lane, |lanes, path| pin(lanes.pinning, path, self.terms))
+    }
+
+    fn generation(&self) -> u64 {
+        self.held.upgrade().map_or(0, |held| held.generation())
     }
 }
 
@@ -170,6 +206,7 @@ mod tests {
     struct Prop {
         status: Mutex<LanesStatus>,
         avoided: Mutex<Vec<usize>>,
+        followed: Mutex<Vec<(usize, Vec<String>)>>,
     }
 
     struct Script(Arc<Prop>);
@@ -189,6 +226,14 @@ mod tests {
 
         fn avoid(&self, lane: usize) {
             self.avoided.lock().push(lane);
+        }
+
+        fn follow(&self, lane: usize, path: Vec<String>) {
+            self.followed.lock().push((lane, path));
+        }
+
+        fn generation(&self) -> u64 {
+            7
         }
     }
 
@@ -212,7 +257,11 @@ mod tests {
     }
 
     fn begin(status: LanesStatus, now: Instant) -> (Arc<Prop>, Asking) {
-        let prop = Arc::new(Prop { status: Mutex::new(status), avoided: Mutex::default() });
+        let prop = Arc::new(Prop {
+            status: Mutex::new(status),
+            avoided: Mutex::default(),
+            followed: Mutex::default(),
+        });
         let flow = Flow { src: "2001:db8::1".parse().unwrap(), dst: "2001:db8::2".parse().unwrap() };
         let wanted = LanesWanted { count: 2, pinning: None, along: Vec::new() };
         let asking = Asking::begin(&Script(Arc::clone(&prop)), flow, wanted, now);
@@ -258,15 +307,18 @@ mod tests {
         let now = Instant::now();
         let (prop, asking) = begin(ready(Pinning::Mark), now);
         let held: Arc<dyn HeldLanes> = Arc::clone(&prop) as Arc<dyn HeldLanes>;
-        let keeper = Keeper::new(&held);
+        let keeper = Keeper::new(&held, TERMS);
         keeper.avoid(1);
         assert_eq!(*prop.avoided.lock(), [1]);
+        keeper.follow(1, "host04 > leaf01 > spine03");
+        assert_eq!(*prop.followed.lock(), [(1, ["host04", "leaf01", "spine03"].map(String::from).to_vec())]);
+        assert_eq!((keeper.pin(0), keeper.generation()), (Some(Pin::Mark(0x5352_0001)), 7));
         assert_eq!(keeper.path(0).as_deref(), Some("host00 > leaf00 > spine01 > leaf01 > host04"));
         assert_eq!(keeper.path(2), None);
         let weak = Arc::downgrade(&prop);
         drop((prop, asking, held));
         assert_eq!(weak.strong_count(), 0, "the keeper holds no claim");
         keeper.avoid(0);
-        assert_eq!(keeper.path(0), None);
+        assert_eq!((keeper.path(0), keeper.pin(0)), (None, None));
     }
 }

@@ -274,7 +274,7 @@ impl Sending {
     }
 
     /// The path that the lane takes now.
-    fn path(&self, index: usize) -> Arc<str> {
+    pub(super) fn path(&self, index: usize) -> Arc<str> {
         let moved = self.origin.keeper.as_ref().and_then(|keeper| keeper.path(index));
         moved.unwrap_or_else(|| self.origin.identity(index).path)
     }

@@ -5,6 +5,7 @@ mod health;
 mod receive;
 mod receiving;
 mod redial;
+mod repin;
 mod replacement;
 mod send;
 mod sending;

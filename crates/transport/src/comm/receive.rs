@@ -1,5 +1,6 @@
 //! The receiving end of a connection.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::receiving::{Receiving, Welcomed};
@@ -8,6 +9,7 @@ use crate::config::Config;
 use crate::connections::ConnectionStats;
 use crate::error::Result;
 use crate::hello::Terms;
+use crate::keeper::PathKeeper;
 use crate::pin::Lane;
 use crate::request::RequestId;
 
@@ -69,6 +71,11 @@ impl RecvComm {
     /// [`Error::Pin`](crate::Error::Pin) for the first pin that the kernel refuses; the lanes before it are pinned.
     pub fn pin(&mut self, lanes: &[Lane]) -> Result<()> {
         self.receiving.pin(lanes)
+    }
+
+    /// Names who moves the lanes that [`RecvComm::pin`] was given, and wants to know where the sender's lanes go.
+    pub fn keep(&mut self, keeper: Arc<dyn PathKeeper>) {
+        self.receiving.keep(keeper);
     }
 
     /// Random number that both ends know this connection by.

@@ -8,12 +8,14 @@ use std::time::{Duration, Instant};
 
 use super::door::Door;
 use super::health::closing;
+use super::repin::Asked;
 use super::{BYTES_PER_CALL, Token};
 use crate::buffer::RawBuf;
 use crate::config::{Config, MAX_PATHS};
 use crate::connections::{ConnectionStats, Count, Direction, Place, Published, SubflowState};
 use crate::error::{Activity, Error, Result};
 use crate::hello::{Hello, Terms};
+use crate::keeper::PathKeeper;
 use crate::listen::Arrival;
 use crate::pin::Lane;
 use crate::poller::Poller;
@@ -39,6 +41,8 @@ pub(super) struct Receiving {
     pub(super) lines: Vec<Line>,
     pub(super) paths: usize,
     pub(super) lanes: Vec<Lane>,
+    pub(super) keeper: Option<Arc<dyn PathKeeper>>,
+    pub(super) asked: Asked,
     pub(super) door: Option<Door>,
     pub(super) poller: Poller,
     pub(super) published: Arc<Published>,
@@ -117,6 +121,8 @@ impl Receiving {
             lines,
             paths,
             lanes: Vec::new(),
+            keeper: None,
+            asked: Asked::new(now),
             door,
             poller,
             published: Published::new(connection, Direction::Receive, places, now),
@@ -169,6 +175,7 @@ impl Receiving {
         let now = Instant::now();
         self.poll(now);
         self.admit(now);
+        self.follow_lanes(now);
         let taken = self.take_in(request, now);
         let came = *taken.as_ref().unwrap_or(&0);
         self.untold += came;

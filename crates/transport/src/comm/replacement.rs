@@ -10,6 +10,7 @@ use crate::config::MAX_PATHS;
 use crate::connections::Place;
 use crate::error::{Error, Result, Trouble};
 use crate::hello::{Hello, Identity, Objection, Unwelcome};
+use crate::keeper::PathKeeper;
 use crate::listen::Arrival;
 use crate::pin::Lane;
 use crate::proto::Closing;
@@ -25,6 +26,10 @@ impl Receiving {
         }
         self.lanes = lanes.to_vec();
         Ok(())
+    }
+
+    pub(super) fn keep(&mut self, keeper: Arc<dyn PathKeeper>) {
+        self.keeper = Some(keeper);
     }
 
     /// Takes the replacement sockets that have come, and closes the old ones that have been read to their end.
@@ -88,7 +93,13 @@ impl Receiving {
             lane.pin.apply(subflow.socket())?;
         }
         self.poller.add(subflow.socket(), Token::Stream(index).encode())?;
-        self.published.move_to(index, Place::of(hello.identity.path, &subflow));
+        let path = hello.identity.path;
+        if let Some(keeper) = &self.keeper
+            && self.published.place(index).is_some_and(|place| place.path != path)
+        {
+            keeper.follow(index, &path);
+        }
+        self.published.move_to(index, Place::of(path, &subflow));
         self.touched |= 1 << index;
         if let Some(line) = self.lines.get_mut(index) {
             *line = Line { subflow: Some(subflow), readable: true, ..Line::default() };

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use socket2::Socket;
 
 use super::redial::Redial;
+use super::repin::Asked;
 use super::{BYTES_PER_CALL, Open, Origin, Token};
 use crate::buffer::RawBuf;
 use crate::config::MAX_PATHS;
@@ -28,6 +29,7 @@ pub(super) struct Sending {
     pub(super) poller: Poller,
     pub(super) published: Arc<Published>,
     pub(super) failed: Option<Error>,
+    pub(super) asked: Asked,
     buffers: [RawBuf; MAX_REQUESTS],
     /// Copies of small messages; a page is taken from the kernel when a slot is used first.
     copies: Vec<u8>,
@@ -113,6 +115,7 @@ impl Sending {
             poller,
             published,
             failed: None,
+            asked: Asked::new(now),
             buffers: [RawBuf::EMPTY; MAX_REQUESTS],
             copies: vec![0; EAGER_SLOTS * EAGER_LIMIT],
             touched,
@@ -223,6 +226,7 @@ impl Sending {
             return Err(error.clone());
         }
         self.take_shares();
+        self.follow_lanes(now);
         self.poll(now);
         let mut result = self.hear(now);
         for index in 0..self.lines.len() {
