@@ -11,5 +11,7 @@
 mod alone;
 mod fabric;
 mod faults;
+mod half_dead;
+mod keeping;
 mod pins;
 mod transfer;

@@ -79,7 +79,7 @@ impl Transfer {
     pub(crate) fn stats(&self) -> ConnectionStats {
         // Only the newest counts.
         while self.progress.try_recv().is_ok() {}
-        self.progress.recv_timeout(Duration::from_secs(20)).unwrap()
+        self.progress.recv_timeout(Duration::from_secs(60)).unwrap()
     }
 
     /// Waits until the sender's numbers say so.
@@ -193,12 +193,12 @@ pub(crate) fn raw(bytes: &mut [u8]) -> RawBuf {
 
 /// Asks again and again until there is an answer.
 pub(crate) fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(30);
+    let deadline = Instant::now() + Duration::from_secs(90);
     loop {
         if let Some(answer) = ask() {
             return answer;
         }
-        assert!(Instant::now() < deadline, "no {what} within 30 seconds");
+        assert!(Instant::now() < deadline, "no {what} within 90 seconds");
         std::thread::sleep(Duration::from_millis(1));
     }
 }
