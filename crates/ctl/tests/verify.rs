@@ -330,8 +330,11 @@ fn every_flow_of_a_running_job_is_proven_and_shown() {
         assert!(flow["connections"][0]["rtt_us"].as_u64().unwrap() > 0, "{flow:#}");
         for connection in flow["connections"].as_array().unwrap() {
             assert_eq!(connection["mark"], flow["table"], "{flow:#}");
+            assert!(connection["delivery_rate"].as_u64().unwrap() > 0, "{flow:#}");
         }
     }
+    let shares: f64 = flows(&shown).iter().map(|flow| flow["share"].as_f64().unwrap()).sum();
+    assert!((shares - 1.0).abs() < 1e-6, "{shown:#}");
     spines.sort();
     assert_eq!(spines, ["spine00", "spine01", "spine02", "spine03"]);
 

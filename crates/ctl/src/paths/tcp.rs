@@ -40,6 +40,8 @@ pub(crate) struct Connection {
     pub(crate) rtt_us: u32,
     /// Segments that were sent again, since the connection began.
     pub(crate) retransmitted: u32,
+    /// Rate at which data reached the peer lately, bytes per second.
+    pub(crate) delivery_rate: u64,
     /// The socket's mark; 0 without one, and without CAP_NET_ADMIN.
     pub(crate) mark: u32,
     /// The socket, as `/proc/PID/fd` names it.
@@ -103,6 +105,7 @@ fn connection(answer: &Answer) -> Option<Connection> {
         retransmitted: small(100)?,
         acknowledged: large(120)?,
         received: large(128)?,
+        delivery_rate: large(160).unwrap_or(0),
         mark: attributes(body.get(MESSAGE..)?)
             .find(|(kind, _)| *kind == MARK)
             .and_then(|(_, mark)| Some(u32::from_ne_bytes(*mark.first_chunk()?)))
