@@ -20,6 +20,8 @@ pub(crate) struct Inner {
     pub(crate) transport: Transport,
     /// Its C table, if it has one: what our table can take over as it is.
     pub(crate) table: Option<AnyNet>,
+    /// The multipath transport, if that is it: it steers for itself.
+    pub(crate) multipath: Option<&'static Multipath>,
 }
 
 /// What one init of the inner transport has begun, to be ended once at most.
@@ -40,7 +42,7 @@ impl Started {
 
 impl Inner {
     fn c(table: AnyNet, transport: Transport) -> Self {
-        Self { net: Box::leak(Box::new(table)), transport, table: Some(table) }
+        Self { net: Box::leak(Box::new(table)), transport, table: Some(table), multipath: None }
     }
 
     /// Whether each communicator has an init and a finalize of its own.
@@ -87,12 +89,12 @@ pub fn wrap(net: &'static dyn Net) {
 pub(crate) fn choose(config: &Config, version: Version, init: &Init) -> Result<(Inner, Started), Error> {
     if let Some(&net) = BROUGHT.get() {
         let transport = Transport::Plugin { name_hash: name_hash(net.name().to_bytes()) };
-        return start(Inner { net, transport, table: None }, init);
+        return start(Inner { net, transport, table: None, multipath: None }, init);
     }
     match &config.transport {
         Choice::Multipath => {
-            let net = Box::leak(Box::new(Multipath::new(config.interfaces.clone(), config.subflows)));
-            start(Inner { net, transport: Transport::Multipath, table: None }, init)
+            let net: &Multipath = Box::leak(Box::new(Multipath::new(&config.multipath)));
+            start(Inner { net, transport: Transport::Multipath, table: None, multipath: Some(net) }, init)
         }
         Choice::Plugin(path) => start(plugin(path, version)?, init),
         Choice::Ib => start(stock(Stock::Ib, "ib", version, init)?, init),

@@ -9,7 +9,8 @@ use crate::plugin;
 /// gives its routes back.
 ///
 /// * A data loader forked from a training process lives as long as the job or longer: the sockets that stand for its
-///   parent's claims must not live on in it. Everything else of ours is keyed by process id (see `plugin`).
+///   parent's claims, and those of its parent's connections, must not live on in it. Everything else of ours is keyed by
+///   process id (see `plugin`).
 /// * Few jobs destroy their communicators before they end, and NCCL up to 2.27 has no finalize to tell us. Without a
 ///   handler at exit each of them would leave its routes to the next start.
 pub(crate) fn register() {
@@ -28,17 +29,22 @@ pub(crate) fn register() {
 }
 
 /// Waits until the steering thread isn't changing routes: a child with a copy of its lock would stop the whole host.
+///
+/// Connections first: who closes one may give a route back, never the other way round.
 extern "C" fn prepare() {
+    srv6_transport::before_fork();
     srv6_routes::before_fork();
 }
 
 extern "C" fn in_parent() {
     srv6_routes::after_fork_in_parent();
+    srv6_transport::after_fork_in_parent();
 }
 
 /// Closes sockets and frees memory, which glibc keeps usable in a forked child; takes no lock that could be held.
 extern "C" fn in_child() {
     srv6_routes::after_fork_in_child();
+    srv6_transport::after_fork_in_child();
 }
 
 /// Other threads still run at this point, the steering thread among them. The wait is bounded.

@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use srv6_fabric::{Family, Flow};
 
 use crate::attempts::{Attempts, Key};
-use crate::config::Config;
+use crate::config::{Config, GUARD};
 use crate::connect::{Connecting, Held, Progress, Steering, Terms, Way};
 use crate::device::{self, Addresses};
 use crate::error::Error;
@@ -24,9 +24,6 @@ use crate::inner::{self, Inner, Started};
 use crate::steering;
 
 const INFINIBAND: &str = "/sys/class/infiniband";
-
-/// Longer than the steering's own deadline, so that its reason is what the user sees.
-const GUARD: Duration = Duration::from_secs(1);
 
 /// How long the end of the last communicator, or of the process, waits for routes to be withdrawn. It takes
 /// under a millisecond, unless the steering thread waits for the path API at that moment.
@@ -69,6 +66,7 @@ pub(crate) struct Plugin {
     inner: Inner,
     /// Where the NCCL that we serve is.
     nccl: usize,
+    /// `None` also where the wrapped transport steers for itself.
     steering: Option<Box<dyn Steering>>,
     terms: Terms,
     communicators: Mutex<Communicators>,
@@ -161,21 +159,28 @@ impl Communicators {
 impl Plugin {
     fn start(config: &Config, version: Version, init: &Init) -> Result<(Self, Started), Error> {
         // First what can be undone by dropping it.
-        let steering = steering::start(config)?;
+        let steer = steering::start(config)?;
         let (inner, started) = inner::choose(config, version, init)?;
         log::info!(
             "nccl-net-srv6 {} {version} wraps {} ({}), {}",
             env!("CARGO_PKG_VERSION"),
             inner.transport,
             inner.net.name().to_string_lossy(),
-            if steering.is_some() { "connections are steered" } else { "connections go unsteered" },
+            if steer.is_some() { "connections are steered" } else { "connections go unsteered" },
         );
-        if inner.transport == Transport::Ib && steering.is_some() {
+        if inner.transport == Transport::Ib && steer.is_some() {
             log::warn!(
                 "NCCL's IB moves data past the kernel, whose routes steer none of it; SRV6_TRANSPORT=socket or \
                  multipath would be steered"
             );
         }
+        let steering: Option<Box<dyn Steering>> = match (inner.multipath, steer) {
+            (Some(multipath), Some(steer)) => {
+                multipath.steer_by(Box::new(steer));
+                None
+            }
+            (_, steer) => steer.map(|steer| Box::new(steer) as Box<dyn Steering>),
+        };
         let plugin = Self {
             inner,
             nccl: nccl_of(init),
@@ -221,6 +226,9 @@ impl Plugin {
         let attempts = self.attempts.try_lock_for(LAST_WAIT).map(|mut attempts| attempts.clear());
         let paths = self.paths.try_lock_for(LAST_WAIT).map(|mut paths| std::mem::take(&mut *paths));
         drop((attempts, paths));
+        if let Some(multipath) = self.inner.multipath {
+            multipath.give_all_back(LAST_WAIT);
+        }
         if let Some(steering) = &self.steering {
             steering.settle(LAST_WAIT);
         }

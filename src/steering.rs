@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use srv6_fabric::Flow;
-use srv6_steer::{Hold, Status, Steer, may_change_routes};
+use srv6_steer::{Hold, Pinning, Status, Steer, may_change_routes};
 
-use crate::config::{Config, Mode};
+use crate::config::{Choice, Config, Mode};
 use crate::connect::{Held, Steering};
 use crate::error::Error;
 use crate::lifetime;
@@ -28,16 +28,21 @@ impl Held for Hold {
 
 /// Starts what `SRV6_MODE` asks for; `None` if connections go unsteered.
 ///
+/// The multipath transport may be content with routing headers on its sockets, for which nothing needs to be allowed.
+///
 /// # Errors
 /// Mode local and it can't be; mode auto and strict and it can't be.
-pub(crate) fn start(config: &Config) -> Result<Option<Box<dyn Steering>>, Error> {
+pub(crate) fn start(config: &Config) -> Result<Option<Steer>, Error> {
+    let needs_no_route = config.transport == Choice::Multipath
+        && matches!(config.multipath.terms.pinning, None | Some(Pinning::RoutingHeader));
     let hindrance = match (config.mode, &config.steering) {
         (Mode::Off, _) => return Ok(None),
         // Who may program VPP is told by its socket, flow by flow.
-        (_, Some(steering)) if steering.dry_run || steering.vpp.is_some() || may_change_routes() => {
+        (_, Some(steering))
+            if steering.dry_run || steering.vpp.is_some() || needs_no_route || may_change_routes() =>
+        {
             lifetime::register();
-            let steer = Steer::start(steering.clone()).map_err(Error::Steering)?;
-            return Ok(Some(Box::new(steer)));
+            return Steer::start(steering.clone()).map(Some).map_err(Error::Steering);
         }
         (Mode::Local, _) => return Err(Error::NotAllowed),
         (Mode::Auto, Some(_)) => {

@@ -35,6 +35,11 @@ fn parent_and_child_of_fork_work() {
 }
 
 #[test]
+fn forks_in_the_middle_of_everything_work() {
+    every_version("forks");
+}
+
+#[test]
 fn several_ranks_in_one_process() {
     every_version("threads");
 }

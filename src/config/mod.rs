@@ -1,15 +1,15 @@
 //! The plugin's settings: the only place that reads the environment.
 
+mod multipath;
+
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use srv6_fabric::Family;
 pub(crate) use srv6_settings::{Mistakes, Mode};
 use srv6_settings::{Reader, Steering};
 
-use crate::multipath::Rules;
+use crate::multipath::Settings;
 
 /// What the environment asks for. Each field is described, under its variable's name, in [`srv6_settings::FIELDS`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,9 +19,7 @@ pub(crate) struct Config {
     pub(crate) strict: bool,
     pub(crate) connect_timeout: Duration,
     pub(crate) log: log::LevelFilter,
-    pub(crate) subflows: usize,
-    /// NCCL's own settings, for the multipath transport to choose as NCCL's Socket does.
-    pub(crate) interfaces: Rules,
+    pub(crate) multipath: Settings,
     /// `None` without a source of paths.
     pub(crate) steering: Option<srv6_steer::Config>,
 }
@@ -64,42 +62,35 @@ impl Config {
             Some(_) => reader.refuse("SRV6_TRANSPORT", Choice::Auto),
         };
         let steering = Steering::read(&mut reader);
+        let strict = reader.flag("SRV6_STRICT");
+        let dry_run = steering.config.as_ref().is_some_and(|config| config.dry_run);
         let config = Self {
             transport,
             mode: steering.mode,
-            strict: reader.flag("SRV6_STRICT"),
+            strict,
             connect_timeout: steering.deadline,
             log: reader.parsed("SRV6_LOG").unwrap_or(log::LevelFilter::Info),
-            subflows: reader.number("SRV6_PATHS", 1..=srv6_transport::MAX_PATHS, 4),
-            interfaces: Rules {
-                names: reader.text("NCCL_SOCKET_IFNAME"),
-                // NCCL takes only these two, and so ignores anything else.
-                family: match reader.text("NCCL_SOCKET_FAMILY").as_deref() {
-                    Some("AF_INET") => Some(Family::V4),
-                    Some("AF_INET6") => Some(Family::V6),
-                    _ => None,
-                },
-                root: reader.text("NCCL_COMM_ID").and_then(|id| root_address(&id)),
-            },
+            multipath: multipath::read(&mut reader, strict, steering.deadline, dry_run),
             steering: steering.config,
         };
         reader.finish(config)
     }
 }
 
-/// The address in NCCL_COMM_ID: `10.0.0.1:4000` or `[2001:db8::1]:4000`. A name is NCCL's to resolve.
-fn root_address(id: &str) -> Option<IpAddr> {
-    let host = id.rsplit_once(':').map_or(id, |(host, _)| host);
-    host.trim_start_matches('[').trim_end_matches(']').parse().ok()
-}
+/// How much longer than the steering's own deadline a connection waits for its answer, so that its reason is what the
+/// user sees.
+pub(crate) const GUARD: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
+    use srv6_fabric::Family;
     use srv6_routes::EncapMode;
     use srv6_settings::FIELDS;
     use srv6_steer::Source;
+    use srv6_transport::Share;
 
     use super::*;
+    use crate::multipath::{Rules, Terms};
 
     fn parse(variables: &[(&str, &str)]) -> Result<Config, Mistakes> {
         Config::parse(variables.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect())
@@ -133,6 +124,9 @@ mod tests {
             ("SRV6_CONNECT_TIMEOUT_MS", "250"),
             ("SRV6_LOG", "debug"),
             ("SRV6_PATHS", "2"),
+            ("SRV6_PINNING", "routing-header"),
+            ("SRV6_WEIGHTS", "3,@80"),
+            ("SRV6_DEAD_MS", "2500"),
             ("NCCL_SOCKET_IFNAME", "eth1,eth2"),
             ("NCCL_SOCKET_FAMILY", "AF_INET6"),
             ("NCCL_COMM_ID", "[2001:db8::1]:4000"),
@@ -156,11 +150,27 @@ mod tests {
             strict: true,
             connect_timeout: Duration::from_millis(250),
             log: log::LevelFilter::Debug,
-            subflows: 2,
-            interfaces: Rules {
-                names: Some("eth1,eth2".to_owned()),
-                family: Some(Family::V6),
-                root: Some("2001:db8::1".parse().unwrap()),
+            multipath: Settings {
+                rules: Rules {
+                    names: Some("eth1,eth2".to_owned()),
+                    family: Some(Family::V6),
+                    root: Some("2001:db8::1".parse().unwrap()),
+                },
+                config: srv6_transport::Config {
+                    paths: 2,
+                    dead_after: Duration::from_millis(2500),
+                    ..srv6_transport::Config::default()
+                },
+                shares: vec![
+                    Share { weight: Some(3), cap: None },
+                    Share { weight: None, cap: Some(10_000_000) },
+                ],
+                terms: Terms {
+                    strict: true,
+                    patience: Duration::from_millis(1250),
+                    pinning: Some(srv6_steer::Pinning::RoutingHeader),
+                    dry_run: true,
+                },
             },
             steering: Some(srv6_steer::Config {
                 source: Source::Api("http://[2001:db8::5]:30800".to_owned()),
@@ -193,6 +203,8 @@ mod tests {
             ("SRV6_POLICY", "best"),
             ("SRV6_GATEWAY", "leaf0"),
             ("SRV6_PATHS", "9"),
+            ("SRV6_PINNING", "vlan"),
+            ("SRV6_DEAD_MS", "10"),
             ("SRV6_TOPOLGY", "fabric.json"),
         ])
         .unwrap_err();
@@ -206,16 +218,13 @@ mod tests {
             "SRV6_POLICY=\"best\": want spread, load, latency, utilization or hops",
             "SRV6_GATEWAY=\"leaf0\"",
             "SRV6_PATHS=\"9\": want 1 to 8",
+            "SRV6_PINNING=\"vlan\": want auto, mark, ports or routing-header",
+            "SRV6_DEAD_MS=\"10\": want 1000 to 600000",
             "SRV6_TOPOLGY=\"fabric.json\": no such setting; did you mean SRV6_TOPOLOGY?",
         ] {
             assert!(text.contains(wanted), "{wanted}\n{text}");
         }
-        assert_eq!(
-            text.matches("; SRV6_").count()
-                + text.matches("; ROUTE_").count()
-                + text.matches("; DEST_").count(),
-            8
-        );
+        assert_eq!(mistakes.count(), 11);
     }
 
     #[test]

@@ -1,39 +1,68 @@
 //! The multipath transport as a net: raw pointers outside, `srv6-transport` inside.
 //!
-//! It has no C table. Our own functions stand in NCCL's table and call this.
+//! It has no C table. Our own functions stand in NCCL's table and call this. It steers its own connections, each over
+//! several paths, so the plugin's connect passes them through.
 
+mod accepting;
 mod comm;
+mod dialing;
 mod interfaces;
+mod lanes;
 
+use std::collections::HashMap;
 use std::ffi::{CStr, CString, c_int, c_void};
 use std::net::IpAddr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::ptr::null_mut;
-use std::sync::OnceLock;
-use std::time::Instant;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use nccl_net_abi::bindings::{ncclNetAttr_v11_t, ncclNetDeviceHandle_v7_t};
 use nccl_net_abi::{
     Capabilities, Code, Context, Init, MemoryKind, Net, Properties, Receives, Version, VirtualDevice,
 };
 use parking_lot::Mutex;
-use srv6_fabric::Family;
-use srv6_transport::{Config, Connector, ListenAddress, Listener};
+use srv6_transport::{Config, ListenAddress, Listener, Share, Shares};
 
 use crate::attempts::{Attempts, Key};
+use crate::connect::Progress;
 use crate::handle::{self, Bytes, Transport};
+use crate::lifetime;
+use accepting::Listening;
 use comm::Comm;
+use dialing::{Dialing, Way};
 use interfaces::Interface;
 pub(crate) use interfaces::Rules;
+use lanes::{Connected, HeldLanes};
+pub(crate) use lanes::{LaneSource, Terms};
+
+/// What the multipath transport is set to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Settings {
+    /// Which interfaces become devices.
+    pub(crate) rules: Rules,
+    /// The transport's own settings.
+    pub(crate) config: Config,
+    /// Shares of a connection's subflows.
+    pub(crate) shares: Vec<Share>,
+    /// What becomes of a connection without lanes.
+    pub(crate) terms: Terms,
+}
 
 /// The multipath transport as a net.
 pub(crate) struct Multipath {
     rules: Rules,
     config: Config,
+    shares: Arc<Shares>,
+    terms: Terms,
+    /// Unset: nobody steers.
+    source: OnceLock<Box<dyn LaneSource>>,
     /// Found at init, the same for as long as the process lives.
     devices: OnceLock<Vec<Device>>,
-    connecting: Mutex<Attempts<Connector>>,
+    connecting: Mutex<Attempts<Dialing>>,
+    /// The lanes of comms, by comm. Kept here and not in the comm, as NCCL leaks comms when a job aborts.
+    held: Mutex<HashMap<usize, Arc<dyn HeldLanes>>>,
 }
 
 struct Device {
@@ -47,10 +76,60 @@ pub(crate) fn address(handle: &Bytes) -> Option<IpAddr> {
 }
 
 impl Multipath {
-    /// With these interfaces and so many subflows per connection.
-    pub(crate) fn new(rules: Rules, paths: usize) -> Self {
-        let config = Config { paths, ..Config::default() };
-        Self { rules, config, devices: OnceLock::new(), connecting: Mutex::default() }
+    /// With these settings, and as yet with nobody who steers.
+    pub(crate) fn new(settings: &Settings) -> Self {
+        let shares = Arc::new(Shares::new());
+        shares.set(&settings.shares);
+        Self {
+            rules: settings.rules.clone(),
+            config: settings.config,
+            shares,
+            terms: settings.terms,
+            source: OnceLock::new(),
+            devices: OnceLock::new(),
+            connecting: Mutex::default(),
+            held: Mutex::default(),
+        }
+    }
+
+    /// From now on connections get their lanes from `source`; a second one is not taken.
+    pub(crate) fn steer_by(&self, source: Box<dyn LaneSource>) {
+        self.source.get_or_init(|| source);
+    }
+
+    fn source(&self) -> Option<&dyn LaneSource> {
+        self.source.get().map(|source| &**source)
+    }
+
+    /// Gives every lane back and waits until routes and rules are withdrawn, for about `patience` at most.
+    ///
+    /// Never waits for a lock for long: a thread that exits may be inside one of our functions.
+    pub(crate) fn give_all_back(&self, patience: Duration) {
+        let connecting = self.connecting.try_lock_for(patience).map(|mut connecting| connecting.clear());
+        let held = self.held.try_lock_for(patience).map(|mut held| std::mem::take(&mut *held));
+        drop((connecting, held));
+        if let Some(source) = self.source() {
+            source.settle(patience);
+        }
+    }
+
+    /// Keeps a comm's lanes for as long as it lives.
+    fn keep(&self, comm: *mut c_void, lanes: Option<Arc<dyn HeldLanes>>) -> *mut c_void {
+        if let Some(lanes) = lanes {
+            self.held.lock().insert(comm.addr(), lanes);
+        }
+        comm
+    }
+
+    /// Closes a comm, then gives its lanes back: what it still has to send goes over them.
+    ///
+    /// # Safety
+    /// As [`Comm::close`].
+    unsafe fn close(&self, comm: *mut c_void) {
+        let lanes = self.held.lock().remove(&comm.addr());
+        // SAFETY: caller's contract.
+        unsafe { Comm::close(comm) };
+        drop(lanes);
     }
 
     fn device(&self, dev: c_int) -> Result<&Device, Code> {
@@ -117,6 +196,7 @@ impl Net for Multipath {
 
     fn init(&self, _init: &Init) -> Result<Context, Code> {
         self.config.check().map_err(|error| code(&error))?;
+        lifetime::register();
         if self.devices.get().is_none() {
             let interfaces = self.rules.choose().map_err(|error| {
                 log::warn!("multipath: the interfaces of this host can't be read: {error}");
@@ -151,7 +231,7 @@ impl Net for Multipath {
         let bytes = listener.address().encode();
         // SAFETY: C2: 128 bytes; the type has alignment 1.
         unsafe { handle.cast::<[u8; ListenAddress::LEN]>().write(bytes) };
-        Ok(Box::into_raw(Box::new(listener)).cast())
+        Ok(Box::into_raw(Box::new(Listening::new(listener))).cast())
     }
 
     unsafe fn connect(
@@ -166,28 +246,31 @@ impl Net for Multipath {
         let bytes = unsafe { handle.cast::<Bytes>().read() };
         let key =
             Key { buffer: handle.addr(), fingerprint: handle::fingerprint(&bytes, Transport::Multipath) };
-        let (connector, abandoned) = {
+        let (dialing, abandoned) = {
             let mut connecting = self.connecting.lock();
             (connecting.take(key), connecting.sweep(now))
         };
         drop(abandoned);
-        let mut connector = match connector {
-            Some(connector) => connector,
+        let way =
+            Way { config: &self.config, shares: &self.shares, source: self.source(), terms: self.terms };
+        let failed = |error: crate::error::Error| {
+            log::warn!("multipath: {}", error.chain());
+            error.code()
+        };
+        let mut dialing = match dialing {
+            Some(dialing) => dialing,
             None => {
                 let to = ListenAddress::decode(&bytes).map_err(|error| {
                     log::warn!("multipath: the peer's handle is not of this transport: {error}");
                     Code::INVALID_USAGE
                 })?;
-                let ours = self.device(dev)?.interface.address;
-                // Bound, so that a change of routes can't move it; the route's choice where the family is another.
-                let source = Some(ours).filter(|ours| Family::of(*ours) == Family::of(to.socket().ip()));
-                Connector::new(to, source, &self.config).map_err(|error| code(&error))?
+                Dialing::begin(to, self.device(dev)?.interface.address, &way, now).map_err(failed)?
             }
         };
-        match connector.poll().map_err(|error| code(&error))? {
-            Some(comm) => Ok(Comm::give_send(comm)),
-            None => {
-                self.connecting.lock().put_back(key, connector, now);
+        match dialing.poll(&way, now).map_err(failed)? {
+            Progress::Ready(Connected { comm, held }) => Ok(self.keep(Comm::give_send(comm), held)),
+            Progress::Pending => {
+                self.connecting.lock().put_back(key, dialing, now);
                 Ok(null_mut())
             }
         }
@@ -199,9 +282,11 @@ impl Net for Multipath {
         _device: *mut *mut ncclNetDeviceHandle_v7_t,
     ) -> Result<*mut c_void, Code> {
         // SAFETY: C1: from `listen`; C5: one thread accepts on a listener.
-        let listener = unsafe { listen_comm.cast::<Listener>().as_mut() }.ok_or(Code::INVALID_ARGUMENT)?;
-        let comm = listener.accept().map_err(|error| code(&error))?;
-        Ok(comm.map_or(null_mut(), Comm::give_receive))
+        let listening = unsafe { listen_comm.cast::<Listening>().as_mut() }.ok_or(Code::INVALID_ARGUMENT)?;
+        match listening.poll(self.source(), self.terms, Instant::now())? {
+            Some(Connected { comm, held }) => Ok(self.keep(Comm::give_receive(comm), held)),
+            None => Ok(null_mut()),
+        }
     }
 
     unsafe fn reg_mr(
@@ -288,20 +373,20 @@ impl Net for Multipath {
 
     unsafe fn close_send(&self, send_comm: *mut c_void) -> Result<(), Code> {
         // SAFETY: C1.
-        unsafe { Comm::close(send_comm) };
+        unsafe { self.close(send_comm) };
         Ok(())
     }
 
     unsafe fn close_recv(&self, recv_comm: *mut c_void) -> Result<(), Code> {
         // SAFETY: C1.
-        unsafe { Comm::close(recv_comm) };
+        unsafe { self.close(recv_comm) };
         Ok(())
     }
 
     unsafe fn close_listen(&self, listen_comm: *mut c_void) -> Result<(), Code> {
         if !listen_comm.is_null() {
             // SAFETY: C1: from `listen`, and not used again.
-            drop(unsafe { Box::from_raw(listen_comm.cast::<Listener>()) });
+            drop(unsafe { Box::from_raw(listen_comm.cast::<Listening>()) });
         }
         Ok(())
     }

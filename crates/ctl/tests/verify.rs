@@ -297,37 +297,54 @@ fn every_flow_of_a_running_job_is_proven_and_shown() {
         let text = lab.srv6ctl(&["exec", "host00", "--", own, "paths", "--json", "--topology", &fabric()]);
         serde_json::from_str(&text).unwrap()
     };
-    let carried = |shown: &Value| -> u64 {
-        let flows = shown["flows"].as_array().unwrap().iter();
-        let connections = flows.flat_map(|flow| flow["connections"].as_array().unwrap());
-        connections.map(|c| c["acknowledged"].as_u64().unwrap()).sum()
+    // The other flow of this host carries acknowledgements to the rank before it.
+    let flows = |shown: &Value| -> Vec<Value> {
+        let all = shown["flows"].as_array().unwrap().iter();
+        all.filter(|flow| flow["destination"] == FLOW.1).cloned().collect()
+    };
+    let carried = |flow: &Value| -> u64 {
+        let connections = flow["connections"].as_array().unwrap();
+        connections.iter().map(|c| c["acknowledged"].as_u64().unwrap()).sum()
     };
     let mut shown = paths();
-    while carried(&shown) < 1_000_000 {
+    // Four paths for each connection is the default, and the fabric has four.
+    while flows(&shown).len() < 4 || flows(&shown).iter().any(|flow| carried(flow) < 1_000_000) {
         assert!(started.elapsed() < PATIENCE, "the job carries nothing: {shown:#}");
         std::thread::sleep(Duration::from_millis(20));
         shown = paths();
     }
     assert_eq!(shown["named_by"], fabric());
-    // A ring, and one route serves all connections of a flow.
-    let [flow] = &shown["flows"].as_array().unwrap()[..] else { panic!("{shown:#}") };
-    assert_eq!((flow["source"].as_str(), flow["destination"].as_str()), (Some(FLOW.0), Some(FLOW.1)));
-    assert_eq!((&flow["in_topology"], &flow["by_policy"]), (&true.into(), &true.into()), "{flow:#}");
-    assert_eq!(flow["path"], serde_json::json!(["host00", "leaf00", "spine01", "leaf01", "host01"]));
-    assert_eq!(flow["references"], 1);
-    assert_eq!(flow["holders"][0]["command"], "srv6ctl");
-    let running = flow["holders"][0]["running_s"].as_u64().unwrap();
-    assert!(running <= started.elapsed().as_secs() + 1, "{flow:#}");
-    for connection in flow["connections"].as_array().unwrap() {
-        assert!(connection["rtt_us"].as_u64().unwrap() > 0, "{flow:#}");
-        assert_eq!(connection["mark"], 0, "{flow:#}");
+    let mut spines = Vec::new();
+    for flow in flows(&shown) {
+        assert_eq!((flow["source"].as_str(), flow["destination"].as_str()), (Some(FLOW.0), Some(FLOW.1)));
+        assert_eq!(
+            (&flow["in_topology"], &flow["by_policy"]),
+            (&Value::Bool(true), &Value::Null),
+            "{flow:#}"
+        );
+        spines.push(flow["path"][2].as_str().unwrap().to_owned());
+        assert_eq!(flow["references"], 1);
+        assert_eq!(flow["holders"][0]["command"], "srv6ctl");
+        let running = flow["holders"][0]["running_s"].as_u64().unwrap();
+        assert!(running <= started.elapsed().as_secs() + 1, "{flow:#}");
+        assert!(flow["connections"][0]["rtt_us"].as_u64().unwrap() > 0, "{flow:#}");
+        for connection in flow["connections"].as_array().unwrap() {
+            assert_eq!(connection["mark"], flow["table"], "{flow:#}");
+            assert!(connection["delivery_rate"].as_u64().unwrap() > 0, "{flow:#}");
+        }
     }
+    let shares: f64 = flows(&shown).iter().map(|flow| flow["share"].as_f64().unwrap()).sum();
+    assert!((shares - 1.0).abs() < 1e-6, "{shown:#}");
+    spines.sort();
+    assert_eq!(spines, ["spine00", "spine01", "spine02", "spine03"]);
 
     // While the job sends as fast as it can: its own packets are not counted.
     let (code, text) = lab.verify(&["--json"]);
     let list: Value = serde_json::from_str(&text).unwrap();
     let mut seen: Vec<&str> = list.as_array().unwrap().iter().map(|f| f["host"].as_str().unwrap()).collect();
+    assert_eq!(seen.len(), 4 * 2 * 4, "{text}");
     seen.sort_unstable();
+    seen.dedup();
     assert_eq!(seen, hosts, "{text}");
     for flow in list.as_array().unwrap() {
         assert_eq!(flow["verdict"], "proven", "{flow:#}");

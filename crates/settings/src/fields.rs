@@ -15,7 +15,7 @@ pub struct Field {
 
 /// Every setting, in the order of the documentation. The plugin and the shim know each other's, since both may be in
 /// one environment.
-pub const FIELDS: [Field; 24] = [
+pub const FIELDS: [Field; 27] = [
     Field {
         name: "JALAPENO_API_ENDPOINT",
         wanted: "a URL such as http://[2001:db8::5]:30800, with or without /api/v1",
@@ -149,6 +149,28 @@ pub const FIELDS: [Field; 24] = [
         wanted: "1 to 8",
         default: "4",
         text: "TCP subflows per connection of the multipath transport. Where two ranks differ the smaller counts.",
+    },
+    Field {
+        name: "SRV6_PINNING",
+        wanted: "auto, mark, ports or routing-header",
+        default: "auto",
+        text: "What ties a subflow of the multipath transport to its path. mark: SO_MARK, a rule and a table per path. \
+               ports: the source port, with the same tables. routing-header: an SRv6 header on the socket, which needs no \
+               route and no privilege, but IPv6 and a far side that accepts it. auto: the first that works here, in this order.",
+    },
+    Field {
+        name: "SRV6_WEIGHTS",
+        wanted: "up to 8 shares such as 4,2,1,1 or 1,1@2500: a weight from 0 to 1000, @ and a limit in Mbit/s, or both",
+        default: "",
+        text: "Shares of a connection's subflows in the multipath transport, in their order. 0: only if nothing else \
+               works. Unset: each carries what its path can.",
+    },
+    Field {
+        name: "SRV6_DEAD_MS",
+        wanted: "1000 to 600000 (milliseconds)",
+        default: "10000",
+        text: "How long all subflows of a multipath connection may carry nothing before NCCL gets an error. Higher: \
+               survives longer outages. Lower: a dead peer is reported sooner.",
     },
     Field {
         name: "SRV6_SHIM_PREFIXES",

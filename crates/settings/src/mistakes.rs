@@ -14,6 +14,13 @@ pub(crate) struct Mistake {
     pub(crate) wanted: String,
 }
 
+impl Mistakes {
+    /// How many settings are wrong.
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+}
+
 impl fmt::Display for Mistakes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, Mistake { name, value, wanted }) in self.0.iter().enumerate() {

@@ -19,7 +19,9 @@ use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use srv6_transport::{Config, Connector, ListenAddress, Listener, RawBuf, RecvComm, RequestId, SendComm};
+use srv6_transport::{
+    Config, Connector, Lane, ListenAddress, Listener, RawBuf, RecvComm, RequestId, SendComm,
+};
 
 const OUTSTANDING: usize = 8;
 const PATHS: [usize; 3] = [1, 4, 8];
@@ -80,8 +82,7 @@ fn throughput(paths: usize, size: usize, time: Duration) -> f64 {
     loop {
         if began.elapsed() < time {
             while let Some(at) = free.pop() {
-                let request = comm.post(raw(&mut memory[at])).unwrap().unwrap();
-                outstanding.push_back((request, at));
+                outstanding.push_back((post(&mut comm, &mut memory[at]), at));
             }
         }
         let Some((request, at)) = outstanding.front().copied() else {
@@ -230,8 +231,17 @@ fn read_spinning(stream: &mut TcpStream, message: &mut [u8; 8]) {
 }
 
 fn exchange_send(comm: &mut SendComm, message: &mut [u8]) {
-    let request = comm.post(raw(message)).unwrap().unwrap();
+    let request = post(comm, message);
     while comm.test(request).unwrap().is_none() {}
+}
+
+/// Posts until it is taken: the thread that looks after senders may be at this one.
+fn post(comm: &mut SendComm, message: &mut [u8]) -> RequestId {
+    loop {
+        if let Some(request) = comm.post(raw(message)).unwrap() {
+            return request;
+        }
+    }
 }
 
 fn exchange_receive(comm: &mut RecvComm, message: &mut [u8]) {
@@ -241,7 +251,7 @@ fn exchange_receive(comm: &mut RecvComm, message: &mut [u8]) {
 
 fn connect(address: &str, paths: usize) -> SendComm {
     let target = ListenAddress::new(address.trim().parse().unwrap(), paths);
-    let mut connector = Connector::new(target, None, &config(paths)).unwrap();
+    let mut connector = Connector::new(target, None, Lane::unpinned(paths), &config(paths)).unwrap();
     loop {
         if let Some(comm) = connector.poll().unwrap() {
             return comm;

@@ -15,37 +15,41 @@ pub struct Config {
     /// 1..=[`MAX_PATHS`] · default 4. Where two sides differ the smaller number is used. Higher: more
     /// paths at once. Lower: fewer sockets, and fewer system calls per message.
     pub paths: usize,
-    /// Largest piece of a message that one subflow takes at a time.
-    ///
-    /// Bytes · 4 KiB..=16 MiB · default 512 KiB. Higher: fewer system calls. Lower: finer shares, and a
-    /// message waits less for the slowest of its subflows.
-    pub chunk: u32,
     /// Bytes that the kernel takes from us beyond what the congestion window lets out
     /// (`TCP_NOTSENT_LOWAT`, `tcp(7)`).
     ///
     /// Bytes · 16 KiB..=64 MiB · default 256 KiB. Higher: fewer idle moments when `test` is called
     /// rarely. Lower: less data queued on a path that has become slow.
     pub unsent: u32,
-    /// How long a connector keeps trying, and how long a listener keeps a connection of which some
-    /// subflows have arrived.
+    /// How long a connector keeps trying.
     ///
     /// 1 ms.. · default 60 s. Higher: survives a peer that starts late. Lower: a dead peer is
     /// reported sooner.
     pub connect_timeout: Duration,
+    /// How long a connection waits for its other subflows once it has one; then it begins without them.
+    ///
+    /// 1 ms.. · default 2 s. Higher: slow paths are there from the beginning. Lower: a dead path delays
+    /// the job's start less.
+    pub partial_after: Duration,
     /// How long an accepted socket may be silent before it is dropped as a stray.
     ///
     /// 1 ms.. · default 5 s. Higher: tolerates worse networks. Lower: strays go sooner.
     pub handshake_timeout: Duration,
+    /// How long all paths may carry nothing before the connection has failed.
+    ///
+    /// 1 s.. · default 10 s. Higher: survives longer outages. Lower: a dead peer is reported sooner.
+    pub dead_after: Duration,
 }
 
 impl Default for Config {
     fn default() -> Config {
         Config {
             paths: 4,
-            chunk: 512 << 10,
             unsent: 256 << 10,
             connect_timeout: Duration::from_secs(60),
+            partial_after: Duration::from_secs(2),
             handshake_timeout: Duration::from_secs(5),
+            dead_after: Duration::from_secs(10),
         }
     }
 }
@@ -62,10 +66,11 @@ impl Config {
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let settings = [
             ("paths", self.paths as u64, 1, MAX_PATHS as u64),
-            ("chunk", u64::from(self.chunk), 4 << 10, 16 << 20),
             ("unsent", u64::from(self.unsent), 16 << 10, 64 << 20),
             ("connect_timeout", millis(self.connect_timeout), 1, u64::MAX),
+            ("partial_after", millis(self.partial_after), 1, u64::MAX),
             ("handshake_timeout", millis(self.handshake_timeout), 1, u64::MAX),
+            ("dead_after", millis(self.dead_after), 1000, u64::MAX),
         ];
         for (name, value, min, max) in settings {
             if !(min..=max).contains(&value) {
@@ -91,10 +96,11 @@ mod tests {
         let bad = [
             ("paths", Config { paths: 0, ..good }),
             ("paths", Config { paths: 9, ..good }),
-            ("chunk", Config { chunk: 100, ..good }),
             ("unsent", Config { unsent: 0, ..good }),
             ("connect_timeout", Config { connect_timeout: Duration::ZERO, ..good }),
+            ("partial_after", Config { partial_after: Duration::ZERO, ..good }),
             ("handshake_timeout", Config { handshake_timeout: Duration::from_micros(9), ..good }),
+            ("dead_after", Config { dead_after: Duration::from_millis(999), ..good }),
         ];
         for (wanted, config) in bad {
             match config.check() {

@@ -15,10 +15,13 @@ use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use srv6_transport::{Config, Connector, Error, ListenAddress, Listener, RawBuf, RecvComm, SendComm};
+use srv6_transport::{Config, Connector, Error, Lane, ListenAddress, Listener, RawBuf, RecvComm, SendComm};
 
 const PATHS: usize = 4;
 const LEN: usize = 1 << 20;
+
+/// On a machine with other work to do. Without anything from the kernel it would take a minute: see `config`.
+const SOON: Duration = Duration::from_secs(10);
 
 fn main() {
     // Rust ignores SIGPIPE in its programs; the Python process of a training job may not.
@@ -44,7 +47,7 @@ fn a_killed_receiver() {
         let mut told = BufReader::new(peer.0.stdout.take().unwrap());
         told.read_line(&mut line).unwrap();
         let target = ListenAddress::new(line.trim().parse().unwrap(), PATHS);
-        let mut connector = Connector::new(target, None, &config()).unwrap();
+        let mut connector = Connector::new(target, None, Lane::unpinned(PATHS), &config()).unwrap();
         let mut send = wait("connection", || connector.poll().unwrap());
         let mut memory = vec![1; LEN];
         let mut killed = None;
@@ -58,7 +61,7 @@ fn a_killed_receiver() {
         });
         assert!(matches!(error, Error::PeerClosed { .. }), "{error:?}");
         let took = killed.unwrap().elapsed();
-        assert!(took < Duration::from_secs(1), "{took:?}");
+        assert!(took < SOON, "{took:?}");
         println!("receiver killed after {pause} ms: {error}, in {took:?}");
     }
 }
@@ -81,7 +84,7 @@ fn a_killed_sender() {
         let error = drain(&mut receive, request, &mut memory);
         assert!(matches!(error, Error::PeerClosed { .. }), "{error:?}");
         let took = killed.elapsed();
-        assert!(took < Duration::from_secs(1), "{took:?}");
+        assert!(took < SOON, "{took:?}");
         println!("sender killed after {messages} messages: {error}, in {took:?}");
     }
 }
@@ -117,7 +120,7 @@ fn receiver() -> ! {
 /// The peer that sends until it is killed.
 fn sender(target: SocketAddr) -> ! {
     let target = ListenAddress::new(target, PATHS);
-    let mut connector = Connector::new(target, None, &config()).unwrap();
+    let mut connector = Connector::new(target, None, Lane::unpinned(PATHS), &config()).unwrap();
     let mut send = wait("connection", || connector.poll().unwrap());
     let mut memory = vec![1; LEN];
     loop {
@@ -126,7 +129,7 @@ fn sender(target: SocketAddr) -> ! {
 }
 
 fn message(send: &mut SendComm, memory: &mut [u8]) -> Result<(), Error> {
-    let request = send.post(raw(memory))?.unwrap();
+    let request = wait("request", || send.post(raw(memory)).transpose())?;
     wait("message", || send.test(request).transpose()).map(drop)
 }
 
@@ -155,7 +158,7 @@ impl Drop for Peer {
 }
 
 fn config() -> Config {
-    Config { paths: PATHS, ..Config::default() }
+    Config { paths: PATHS, dead_after: Duration::from_secs(60), ..Config::default() }
 }
 
 fn raw(memory: &mut [u8]) -> RawBuf {

@@ -10,6 +10,7 @@ mod finding;
 mod interface;
 mod kernel;
 mod loader;
+mod marks;
 mod mtu;
 mod nccl;
 mod object_file;
@@ -145,6 +146,7 @@ pub(crate) fn examine(look: &LookArgs, environment: &Environment) -> anyhow::Res
         of_choice = Finding::ok("interface.data", format!("{name} is VPP's (BACKEND_INTERFACE)"));
     }
     findings.extend(rights::check(environment, data.first().map(|i| i.name.as_str())));
+    findings.push(marks::check(environment));
     findings.push(of_choice);
     for interface in &data {
         findings.extend(interface::check(interface, &all, environment, topology.as_deref()));

@@ -35,7 +35,7 @@ pub(crate) struct PathsArgs {
 }
 
 /// One steered flow.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 struct SteeredFlow {
     source: Option<String>,
     destination: String,
@@ -58,6 +58,8 @@ struct SteeredFlow {
     connections: Vec<Connection>,
     /// Who steers it: `linux` or `vpp`.
     dataplane: &'static str,
+    /// Part of what was sent over all paths to this destination, 0 to 1; `null` if nothing was.
+    share: Option<f64>,
 }
 
 pub(crate) fn run(args: &PathsArgs) -> anyhow::Result<()> {
@@ -79,6 +81,12 @@ pub(crate) fn run(args: &PathsArgs) -> anyhow::Result<()> {
     let connections = tcp::connections().context("reading TCP connections")?;
     let mut flows: Vec<SteeredFlow> =
         routes.iter().filter_map(|route| flow(route, fabric.as_ref(), &holders, &connections)).collect();
+    let sent: Vec<(String, u64)> =
+        flows.iter().map(|flow| (flow.destination.clone(), sum(flow, |c| c.acknowledged))).collect();
+    for (flow, (_, bytes)) in flows.iter_mut().zip(&sent) {
+        let all: u64 = sent.iter().filter(|(to, _)| *to == flow.destination).map(|(_, bytes)| bytes).sum();
+        flow.share = part(*bytes, all);
+    }
     flows.sort_by(|a, b| (&a.destination, a.table).cmp(&(&b.destination, b.table)));
     if args.json {
         let named_by = named_by.filter(|_| fabric.is_some());
@@ -113,7 +121,7 @@ fn flow(
     let own = |c: &&Connection| {
         route.key.destination.contains(c.remote)
             && route.source.is_none_or(|source| source == c.local)
-            && lane_of(c) == slot
+            && c.lane() == slot
     };
     Some(SteeredFlow {
         source: source.map(|source| source.to_string()),
@@ -134,15 +142,17 @@ fn flow(
         holders: holders.of(&route.key).into_iter().map(Holder::of).collect(),
         connections: connections.iter().filter(own).cloned().collect(),
         dataplane,
+        share: None,
     })
 }
 
-/// The lane that a connection is pinned to, by its mark or by one of its ports.
-fn lane_of(connection: &Connection) -> Option<Slot> {
-    let by_port = |port: u16| Slot::all().find(|slot| slot.ports().contains(&port));
-    Slot::of_table(connection.mark)
-        .or_else(|| by_port(connection.local_port))
-        .or_else(|| by_port(connection.remote_port))
+fn sum(flow: &SteeredFlow, of: fn(&Connection) -> u64) -> u64 {
+    flow.connections.iter().map(of).sum()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a share is not that exact")]
+fn part(bytes: u64, all: u64) -> Option<f64> {
+    (all > 0).then(|| bytes as f64 / all as f64)
 }
 
 fn list(segments: &Segments) -> Vec<String> {
@@ -164,6 +174,8 @@ fn shown(flows: &[SteeredFlow]) -> comfy_table::Table {
         "rtt",
         "resent",
         "dataplane",
+        "share",
+        "delivers",
     ]);
     for flow in flows {
         let path = flow.path.as_ref().map_or_else(|| "-".to_owned(), |path| path.join(" > "));
@@ -171,7 +183,6 @@ fn shown(flows: &[SteeredFlow]) -> comfy_table::Table {
             Some(false) => format!("{path} (not in the topology)"),
             _ => path,
         };
-        let sum = |of: fn(&Connection) -> u64| flow.connections.iter().map(of).sum::<u64>();
         let rtt = flow.connections.iter().map(|c| c.rtt_us).min();
         rows.add_row([
             flow.source.clone().unwrap_or_else(|| "-".to_owned()),
@@ -182,11 +193,13 @@ fn shown(flows: &[SteeredFlow]) -> comfy_table::Table {
             held_by(flow),
             flow.holders.iter().filter_map(|h| h.running_s).max().map_or_else(|| "-".to_owned(), age),
             flow.connections.len().to_string(),
-            bytes(sum(|c| c.acknowledged)),
-            bytes(sum(|c| c.received)),
+            bytes(sum(flow, |c| c.acknowledged)),
+            bytes(sum(flow, |c| c.received)),
             rtt.map_or_else(|| "-".to_owned(), |us| format!("{:.2} ms", f64::from(us) / 1e3)),
-            sum(|c| c.retransmitted.into()).to_string(),
+            sum(flow, |c| c.retransmitted.into()).to_string(),
             flow.dataplane.to_owned(),
+            flow.share.map_or_else(|| "-".to_owned(), |share| format!("{:.1}%", share * 100.0)),
+            format!("{}/s", bytes(sum(flow, |c| c.delivery_rate))),
         ]);
     }
     rows
@@ -248,10 +261,12 @@ mod tests {
                 received: 999,
                 rtt_us: 150,
                 retransmitted: 3,
+                delivery_rate: 2_500_000,
                 mark: 0,
                 inode: 1,
             }],
             dataplane: "linux",
+            share: part(1, 4),
         }
     }
 
@@ -262,7 +277,7 @@ mod tests {
         assert_eq!(
             row.join(" "),
             "2001:db8:1000::2 2001:db8:1001::2 - host00 > leaf00 > spine01 > leaf01 > host01 fc00:0:1200:1001:1201:fe06:: \
-             python3[77] 1 more 1 h 6 min 1 12.3 MB 999 B 0.15 ms 3 linux"
+             python3[77] 1 more 1 h 6 min 1 12.3 MB 999 B 0.15 ms 3 linux 25.0% 2.5 MB/s"
         );
     }
 
@@ -302,7 +317,8 @@ mod tests {
                 "references",
                 "holders",
                 "connections",
-                "dataplane"
+                "dataplane",
+                "share"
             ]
         );
         assert_eq!(json["connections"][0]["rtt_us"], 150);

@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use netlink_packet_core::NLM_F_DUMP;
 use netlink_sys::protocols::NETLINK_SOCK_DIAG;
 use serde::Serialize;
+use srv6_routes::Slot;
 
 use crate::netlink::{Answer, ask, attributes};
 
@@ -39,11 +40,21 @@ pub(crate) struct Connection {
     pub(crate) rtt_us: u32,
     /// Segments that were sent again, since the connection began.
     pub(crate) retransmitted: u32,
+    /// Rate at which data reached the peer lately, bytes per second.
+    pub(crate) delivery_rate: u64,
     /// The socket's mark; 0 without one, and without CAP_NET_ADMIN.
     pub(crate) mark: u32,
     /// The socket, as `/proc/PID/fd` names it.
     #[serde(skip)]
     pub(crate) inode: u32,
+}
+
+impl Connection {
+    /// The lane that it is pinned to, by its mark or by one of its ports.
+    pub(crate) fn lane(&self) -> Option<Slot> {
+        let by_port = |port: u16| Slot::all().find(|slot| slot.ports().contains(&port));
+        Slot::of_table(self.mark).or_else(|| by_port(self.local_port)).or_else(|| by_port(self.remote_port))
+    }
 }
 
 /// All established connections of both families.
@@ -94,6 +105,7 @@ fn connection(answer: &Answer) -> Option<Connection> {
         retransmitted: small(100)?,
         acknowledged: large(120)?,
         received: large(128)?,
+        delivery_rate: large(160).unwrap_or(0),
         mark: attributes(body.get(MESSAGE..)?)
             .find(|(kind, _)| *kind == MARK)
             .and_then(|(_, mark)| Some(u32::from_ne_bytes(*mark.first_chunk()?)))

@@ -106,7 +106,7 @@ impl<'a> Census<'a> {
         let topology = &self.scene.topology;
         let [source, destination] = [from, to].map(|name| topology.by_name(name).unwrap());
         let paths = equal_cost_paths(topology, source, destination, 256);
-        let path = &paths[spread(topology, source, destination, paths.len())];
+        let path = &paths[spread(topology, source, destination, &paths)];
         let carrier = segments(topology, path, &Encoding::of(self.scene.family)).unwrap().first();
         let names = path.names(topology);
         let hops = names.windows(2).take(names.len() - 2).enumerate();

@@ -119,21 +119,30 @@ impl Scene {
         job
     }
 
-    /// Our routes in a host, as `ip` shows them.
+    /// Our routes in a host, in all its tables, as `ip` shows them.
     pub(crate) fn routes(&self, host: &str) -> String {
-        self.lab.node(host).unwrap().sh("ip -6 route show proto 196").unwrap()
+        self.lab.node(host).unwrap().sh("ip -6 route show table all proto 196").unwrap()
     }
 
-    /// Waits until `host` has a route of ours, and gives it.
-    pub(crate) fn await_route(&self, host: &str) -> String {
+    /// Our rules in a host, as `ip` shows them.
+    pub(crate) fn rules(&self, host: &str) -> String {
+        let show = "(ip -6 rule show; ip -4 rule show) | grep -w 'proto 196' || true";
+        self.lab.node(host).unwrap().sh(show).unwrap()
+    }
+
+    /// Waits until `host` has so many encapsulating routes of ours, and gives them.
+    pub(crate) fn await_routes(&self, host: &str, wanted: usize) -> Vec<String> {
         let started = Instant::now();
         loop {
             let routes = self.routes(host);
-            if !routes.is_empty() {
-                return routes;
+            let steered: Vec<String> =
+                routes.lines().filter(|route| route.contains(" encap seg6 ")).map(str::to_owned).collect();
+            if steered.len() == wanted {
+                return steered;
             }
-            assert!(started.elapsed() < PATIENCE, "{host} gets no route");
-            std::thread::sleep(Duration::from_millis(5));
+            let waited = started.elapsed();
+            assert!(waited < PATIENCE, "{host} does not get {wanted} routes:\n{routes}");
+            std::thread::sleep(Duration::from_millis(10));
         }
     }
 
@@ -146,9 +155,16 @@ impl Scene {
         }
     }
 
+    /// Removes what nobody holds in a host.
+    pub(crate) fn gc(&self, host: &str) {
+        let gc = format!("{} gc", env!("CARGO_BIN_EXE_srv6ctl"));
+        self.lab.node(host).unwrap().sh(&gc).unwrap();
+    }
+
     pub(crate) fn assert_no_routes(&self) {
         for host in self.hosts() {
             assert_eq!(self.routes(&host), "", "{host} has routes left");
+            assert_eq!(self.rules(&host), "", "{host} has rules left");
         }
     }
 
@@ -167,7 +183,7 @@ impl Scene {
                 "-f",
                 "ip6 proto 41",
                 "-c",
-                "20",
+                "100",
                 "-a",
                 "duration:300",
                 "-n",
@@ -273,5 +289,10 @@ impl Outcome {
     /// The lines of a rank's log that tell of its connections.
     pub(crate) fn connections(&self, rank: usize) -> Vec<&str> {
         self.logs[rank].lines().filter_map(|l| l.split_once("connection ").map(|(_, rest)| rest)).collect()
+    }
+
+    /// The lines of a rank's log that tell of connections without paths.
+    pub(crate) fn unsteered(&self, rank: usize) -> Vec<&str> {
+        self.logs[rank].lines().filter(|line| line.contains("goes unsteered: ")).collect()
     }
 }

@@ -1,60 +1,82 @@
-//! One subflow's way to a connected socket that has said hello.
+//! One subflow's way to a connected socket: dials, one after the other, with growing patience and pauses.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use nix::sys::socket::setsockopt;
-use nix::sys::socket::sockopt::IpBindAddressNoPort;
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use socket2::Socket;
 
-use crate::hello::Hello;
+use super::dial::{Dial, DialError, Route, is_transient};
+use crate::pin::Pin;
+use crate::uninherited::Uninherited;
 
-/// The attempts of one subflow, one after the other.
+/// The dials of one subflow.
 #[derive(Debug, Default)]
 pub(super) struct Attempt {
     state: State,
-    pause: Pause,
+    /// How often a socket was made.
+    count: u32,
+    /// Dials that ended without any answer, one after the other.
+    unanswered: u32,
     last_error: Option<Arc<io::Error>>,
 }
 
 #[derive(Debug, Default)]
 enum State {
     #[default]
-    Closed,
-    Connecting(Socket),
-    Greeting {
-        socket: Socket,
-        sent: usize,
+    New,
+    Dialling {
+        dial: Dial,
+        since: Instant,
     },
-    Connected(Socket),
+    Pausing {
+        until: Instant,
+    },
+    Connected(Uninherited<Socket>),
+}
+
+/// Why no further dial will help.
+#[derive(Debug)]
+pub(super) enum Fatal {
+    /// The kernel refuses the lane's pin.
+    Pin(io::Error),
+    /// The kernel refuses the socket, or a setting of it.
+    Socket(io::Error),
 }
 
 impl Attempt {
-    /// Goes on as far as it can at `now`. An error is one that another attempt won't cure.
-    pub(super) fn advance(
-        &mut self,
-        target: SocketAddr,
-        source: Option<IpAddr>,
-        hello: &Hello,
-        now: Instant,
-    ) -> io::Result<()> {
+    /// Goes on as far as it can at `now`.
+    pub(super) fn advance(&mut self, route: Route<'_>, hello: &[u8], now: Instant) -> Result<(), Fatal> {
+        let pin = &route.lane.pin;
         loop {
             let state = std::mem::take(&mut self.state);
-            let (state, more) = match self.step(state, target, source, hello, now) {
-                Ok(step) => step,
-                Err(error) if is_transient(&error) => {
-                    self.last_error = Some(Arc::new(error));
-                    self.pause.begin(now);
-                    (State::Closed, false)
+            self.state = match state {
+                State::Pausing { until } if now < until => State::Pausing { until },
+                State::New | State::Pausing { .. } => {
+                    self.count = self.count.saturating_add(1);
+                    match Dial::begin(route) {
+                        Ok(dial) => {
+                            self.state = State::Dialling { dial, since: now };
+                            continue;
+                        }
+                        Err(DialError::Pin(error)) => return Err(Fatal::Pin(error)),
+                        Err(DialError::Socket(error)) => self.failed(error, pin, now)?,
+                    }
                 }
-                Err(error) => return Err(error),
+                State::Dialling { mut dial, since } => match dial.advance(hello) {
+                    Ok(true) => State::Connected(dial.into_socket()),
+                    // The answer may have died on a path that this one's port hashes to: the next has another.
+                    Ok(false) if now.duration_since(since) >= self.patience(pin) => {
+                        self.unanswered += 1;
+                        self.last_error = None;
+                        State::Pausing { until: now }
+                    }
+                    Ok(false) => State::Dialling { dial, since },
+                    Err(error) => self.failed(error, pin, now)?,
+                },
+                State::Connected(socket) => State::Connected(socket),
             };
-            self.state = state;
-            if !more {
-                return Ok(());
-            }
+            return Ok(());
         }
     }
 
@@ -64,191 +86,136 @@ impl Attempt {
 
     /// How often a socket was made.
     pub(super) fn count(&self) -> u32 {
-        self.pause.attempts
+        self.count
     }
 
-    /// Why the last attempt that has ended did not succeed.
+    /// Dials that ended without any answer, one after the other.
+    pub(super) fn unanswered(&self) -> u32 {
+        self.unanswered
+    }
+
+    /// Why the last dial that has ended did not succeed; none if nobody answered.
     pub(super) fn last_error(&self) -> Option<Arc<io::Error>> {
         self.last_error.clone()
     }
 
-    pub(super) fn into_socket(self) -> Option<Socket> {
+    pub(super) fn into_socket(self) -> Option<Uninherited<Socket>> {
         match self.state {
             State::Connected(socket) => Some(socket),
             _ => None,
         }
     }
 
-    /// The next state, and whether it can go on at once.
-    fn step(
-        &mut self,
-        state: State,
-        target: SocketAddr,
-        source: Option<IpAddr>,
-        hello: &Hello,
-        now: Instant,
-    ) -> io::Result<(State, bool)> {
-        match state {
-            State::Closed if !self.pause.is_over(now) => Ok((State::Closed, false)),
-            State::Closed => {
-                self.pause.attempts = self.pause.attempts.saturating_add(1);
-                Ok((State::Connecting(open(target, source)?), true))
-            }
-            State::Connecting(socket) => {
-                if let Some(error) = socket.take_error()? {
-                    return Err(error);
-                }
-                match socket.peer_addr() {
-                    Ok(_) if is_own_end(&socket) => Err(io::ErrorKind::ConnectionRefused.into()),
-                    Ok(_) => Ok((State::Greeting { socket, sent: 0 }, true)),
-                    Err(error) if error.kind() == io::ErrorKind::NotConnected => {
-                        Ok((State::Connecting(socket), false))
-                    }
-                    Err(error) => Err(error),
-                }
-            }
-            State::Greeting { socket, sent } => {
-                let bytes = hello.encode();
-                let rest = bytes.get(sent..).unwrap_or_default();
-                match socket.send_with_flags(rest, libc::MSG_NOSIGNAL) {
-                    Ok(count) if count == rest.len() => Ok((State::Connected(socket), false)),
-                    Ok(count) => {
-                        let sent = sent + count;
-                        Ok((State::Greeting { socket, sent }, true))
-                    }
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                        Ok((State::Greeting { socket, sent }, false))
-                    }
-                    Err(error) => Err(error),
-                }
-            }
-            State::Connected(socket) => Ok((State::Connected(socket), false)),
+    fn failed(&mut self, error: io::Error, pin: &Pin, now: Instant) -> Result<State, Fatal> {
+        if !is_transient(&error, pin) {
+            return Err(Fatal::Socket(error));
+        }
+        self.unanswered = 0;
+        self.last_error = Some(Arc::new(error));
+        Ok(State::Pausing { until: now + pause(self.count) })
+    }
+
+    /// How long the present dial may go without an answer.
+    fn patience(&self, pin: &Pin) -> Duration {
+        match pin {
+            Pin::RoutingHeader { .. } => HEADER_PATIENCE,
+            _ => PATIENCE.saturating_mul(1 << self.unanswered.min(4)).min(LONGEST_PATIENCE),
         }
     }
 }
 
-/// A non-blocking socket on its way to `target`.
-fn open(target: SocketAddr, source: Option<IpAddr>) -> io::Result<Socket> {
-    // socket2 sets SOCK_CLOEXEC: a job's child processes don't inherit it.
-    let socket = Socket::new(Domain::for_address(target), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_nonblocking(true)?;
-    if let Some(source) = source {
-        let mut local = SocketAddr::new(source, 0);
-        if let (SocketAddr::V6(local), SocketAddr::V6(target)) = (&mut local, target)
-            && local.ip().is_unicast_link_local()
-        {
-            local.set_scope_id(target.scope_id());
-        }
-        // The port is chosen at connect, when the target is known. Chosen at bind it would have to
-        // be free for every target, and a large job would run out of ports.
-        setsockopt(&socket, IpBindAddressNoPort, &true)?;
-        socket.bind(&SockAddr::from(local))?;
-    }
-    match socket.connect(&SockAddr::from(target)) {
-        Ok(()) => Ok(socket),
-        Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => Ok(socket),
-        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(socket),
-        Err(error) => Err(error),
-    }
+/// The pause after so many dials.
+fn pause(count: u32) -> Duration {
+    SHORTEST_PAUSE.saturating_mul(1 << count.saturating_sub(1).min(16)).min(LONGEST_PAUSE)
 }
 
-/// Says whether a socket is connected to itself.
-///
-/// TCP can do that on one host when nobody listens on a port that the kernel happens to choose as
-/// the source port; with many attempts it does happen.
-fn is_own_end(socket: &Socket) -> bool {
-    match (socket.local_addr(), socket.peer_addr()) {
-        (Ok(local), Ok(peer)) => local.as_socket() == peer.as_socket(),
-        _ => false,
-    }
-}
+/// A first SYN's answer takes a few round trips at most; TCP itself would send a second after 1 s, with the same ports.
+const PATIENCE: Duration = Duration::from_millis(250);
 
-/// Says whether the same attempt may succeed later: the peer isn't up yet, or a route isn't.
-fn is_transient(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::ConnectionRefused
-            | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::BrokenPipe
-            | io::ErrorKind::TimedOut
-            | io::ErrorKind::HostUnreachable
-            | io::ErrorKind::NetworkUnreachable
-    )
-}
+/// For a network whose queues hold seconds.
+const LONGEST_PATIENCE: Duration = Duration::from_secs(3);
 
-/// The growing pause between attempts.
-#[derive(Clone, Copy, Debug, Default)]
-struct Pause {
-    attempts: u32,
-    until: Option<Instant>,
-}
+/// A receiver that doesn't take routing headers drops them without a word, and is to be found out soon.
+const HEADER_PATIENCE: Duration = Duration::from_millis(400);
 
-impl Pause {
-    fn begin(&mut self, now: Instant) {
-        let doublings = self.attempts.saturating_sub(1).min(16);
-        let pause = SHORTEST.saturating_mul(1 << doublings).min(LONGEST);
-        self.until = Some(now + pause);
-    }
-
-    fn is_over(&self, now: Instant) -> bool {
-        self.until.is_none_or(|until| now >= until)
-    }
-}
-
-const SHORTEST: Duration = Duration::from_millis(5);
-const LONGEST: Duration = Duration::from_secs(1);
+const SHORTEST_PAUSE: Duration = Duration::from_millis(5);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
+    use socket2::{Domain, Type};
+
     use super::*;
-    use crate::hello::{Terms, VERSION};
+    use crate::pin::Lane;
 
     #[test]
     fn pauses_double_up_to_a_second() {
-        let now = Instant::now();
-        let mut pause = Pause::default();
-        assert!(pause.is_over(now));
-        let mut pauses = Vec::new();
-        for attempts in [1, 2, 3, 8, 9, 1_000_000] {
-            pause.attempts = attempts;
-            pause.begin(now);
-            let until = pause.until.unwrap();
-            assert!(!pause.is_over(until - Duration::from_nanos(1)) && pause.is_over(until));
-            pauses.push((until - now).as_millis());
-        }
+        let pauses = [1, 2, 3, 8, 9, 1_000_000].map(|count| pause(count).as_millis());
         assert_eq!(pauses, [5, 10, 20, 640, 1000, 1000]);
     }
 
     #[test]
-    fn a_refused_attempt_is_made_again_after_the_pause() {
+    fn a_refused_dial_is_made_again_after_the_pause() {
         // Bound but not listening: nobody else gets the port, and a connect is refused.
         let closed = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
         closed.bind(&any.into()).unwrap();
         let target = closed.local_addr().unwrap().as_socket().unwrap();
-        let hello = Hello { terms: Terms { version: VERSION, paths: 1 }, index: 0, connection: 7 };
+        let lanes = Lane::unpinned(1);
+        let route = Route { target, source: None, lane: &lanes[0] };
         let mut attempt = Attempt::default();
         let now = Instant::now();
-        attempt.advance(target, None, &hello, now).unwrap();
-        let error = attempt.last_error().unwrap();
-        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
-        attempt.advance(target, None, &hello, now).unwrap();
-        assert_eq!(attempt.count(), 1, "in the pause");
+        attempt.advance(route, b"hello", now).unwrap();
+        attempt.advance(route, b"hello", now).unwrap();
+        assert_eq!(attempt.last_error().unwrap().kind(), io::ErrorKind::ConnectionRefused);
+        attempt.advance(route, b"hello", now).unwrap();
+        assert_eq!((attempt.count(), attempt.unanswered()), (1, 0), "in the pause");
 
         closed.listen(1).unwrap();
-        let later = now + SHORTEST;
-        attempt.advance(target, None, &hello, later).unwrap();
+        let later = now + SHORTEST_PAUSE;
+        attempt.advance(route, b"hello", later).unwrap();
+        attempt.advance(route, b"hello", later).unwrap();
         assert!(attempt.is_connected());
         assert_eq!(attempt.count(), 2);
     }
 
     #[test]
-    fn an_address_that_is_not_ours_is_not_tried_again() {
-        let target = "127.0.0.1:9".parse().unwrap();
-        let source = Some("203.0.113.1".parse().unwrap());
-        assert_eq!(open(target, source).unwrap_err().kind(), io::ErrorKind::AddrNotAvailable);
-        assert!(!is_transient(&io::ErrorKind::AddrNotAvailable.into()));
-        assert!(!is_transient(&io::ErrorKind::PermissionDenied.into()));
+    fn a_dial_without_an_answer_is_followed_by_one_from_another_port() {
+        // A backlog that is full: the kernel drops further SYNs.
+        let full = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        full.bind(&any.into()).unwrap();
+        full.listen(0).unwrap();
+        let target = full.local_addr().unwrap().as_socket().unwrap();
+        let lanes = Lane::unpinned(1);
+        let route = Route { target, source: None, lane: &lanes[0] };
+        let mut ahead = Vec::new();
+        let mut now = Instant::now();
+        let mut attempt = loop {
+            let mut attempt = Attempt::default();
+            attempt.advance(route, b"hello", now).unwrap();
+            attempt.advance(route, b"hello", now).unwrap();
+            if !attempt.is_connected() {
+                break attempt;
+            }
+            ahead.push(attempt);
+            assert!(ahead.len() < 8, "the backlog never fills");
+        };
+        let port = |attempt: &Attempt| match &attempt.state {
+            State::Dialling { dial, .. } => dial.socket().local_addr().unwrap().as_socket().unwrap().port(),
+            other => panic!("{other:?}"),
+        };
+        let first = port(&attempt);
+        let began = now;
+        while attempt.count() == 1 {
+            now += Duration::from_millis(10);
+            attempt.advance(route, b"hello", now).unwrap();
+        }
+        let took = now - began;
+        assert!(took >= PATIENCE && took < PATIENCE + Duration::from_millis(40), "{took:?}");
+        assert_ne!(port(&attempt), first);
+        assert_eq!(attempt.unanswered(), 1);
     }
 }

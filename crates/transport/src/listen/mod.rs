@@ -3,6 +3,8 @@
 mod arrivals;
 mod groups;
 
+pub(crate) use arrivals::{Arrival, Arrivals};
+
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::sync::Arc;
@@ -11,25 +13,25 @@ use std::time::Instant;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use crate::address::ListenAddress;
-use crate::comm::RecvComm;
+use crate::comm::{RecvComm, Welcomed};
 use crate::config::Config;
+use crate::connections;
 use crate::error::{Error, Result};
-use crate::hello::{Refusal, Terms, Unwelcome, VERSION};
-use crate::subflow::Subflow;
-use arrivals::{Arrival, Arrivals};
-use groups::Groups;
+use crate::hello::{Hello, Identity, Objection, Terms, Unwelcome, VERSION};
+use crate::uninherited::Uninherited;
+use groups::{Arrived, Groups};
 
 /// A listening socket, and the connections that have partly arrived on it.
 ///
 /// Dropping it resets connections that were not accepted.
 #[derive(Debug)]
 pub struct Listener {
-    socket: Socket,
+    socket: Uninherited<Socket>,
     local: SocketAddr,
     config: Config,
     terms: Terms,
     arrivals: Arrivals,
-    groups: Groups<(Socket, SocketAddr)>,
+    groups: Groups<(Arrival, Hello)>,
 }
 
 impl Listener {
@@ -45,7 +47,8 @@ impl Listener {
         config.check()?;
         let failed = |source: io::Error| Error::Listen { address, source: Arc::new(source) };
         let domain = Domain::for_address(SocketAddr::new(address, 0));
-        let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP)).map_err(failed)?;
+        let socket = Uninherited::open(|| Socket::new(domain, Type::STREAM, Some(Protocol::TCP)));
+        let socket = socket.map_err(failed)?;
         let local = match address {
             IpAddr::V6(v6) if v6.is_unicast_link_local() => on_link(v6, interface.unwrap_or_default())?,
             _ => SocketAddr::new(address, 0),
@@ -73,68 +76,65 @@ impl Listener {
         ListenAddress::new(self.local, self.config.paths)
     }
 
-    /// The next connection of which all subflows have arrived.
+    /// The next connection of which all subflows have arrived, or have been waited for long enough.
     ///
     /// Never blocks, and looks at a bounded number of sockets per call. Connections that aren't of
-    /// this protocol, are silent or stay incomplete are dropped in time and hold up nothing; those of
-    /// another version are told so.
+    /// this protocol or are silent are dropped in time and hold up nothing; those of another version are told so.
+    /// Subflows that are missing after one and a half times `partial_after` may come later, to the comm itself.
     ///
     /// # Errors
     ///
     /// The listening socket failed, or this process has no file descriptors left.
     pub fn accept(&mut self) -> Result<Option<RecvComm>> {
         let now = Instant::now();
-        self.take_arrivals(now)?;
+        let failed = |error| Error::Accept { address: self.local, source: Arc::new(error) };
+        self.arrivals.take(&self.socket, now).map_err(failed)?;
         let groups = &mut self.groups;
         let terms = self.terms;
-        self.arrivals.listen_to(terms, |Arrival { socket, peer }, said| {
-            let placed = match said {
+        self.arrivals.listen_to(terms, |arrival, said| {
+            let refused = match said {
+                // One that comes after its connection began without it has to come again as a replacement.
+                Ok(hello) if connections::is_receiving(hello.identity.connection) => {
+                    Some((Unwelcome::Hello { objection: Objection::Duplicate, hello }, arrival))
+                }
                 Ok(hello) => groups
-                    .place(&hello, (socket, peer), now)
-                    .map_err(|(unwelcome, (socket, _))| (unwelcome, socket)),
-                Err(unwelcome) => Err((unwelcome, socket)),
+                    .place(&hello, (arrival, hello.clone()), now)
+                    .err()
+                    .map(|(objection, (arrival, hello))| (Unwelcome::Hello { objection, hello }, arrival)),
+                Err(unwelcome) => Some((unwelcome, arrival)),
             };
-            if let Err((unwelcome, socket)) = placed {
-                refuse(&socket, peer, unwelcome, terms);
+            if let Some((unwelcome, arrival)) = refused {
+                arrival.refuse(&unwelcome, &ours(groups, terms, &unwelcome));
             }
         });
         let silent = self.arrivals.expire(now, self.config.handshake_timeout);
-        let partial = self.groups.expire(now, self.config.connect_timeout);
-        if silent + partial > 0 {
-            log::debug!("dropped silent={silent} incomplete={partial} listener={}", self.local);
+        if silent > 0 {
+            log::debug!("dropped silent={silent} listener={}", self.local);
         }
-        let Some((connection, sockets)) = self.groups.complete() else {
-            return Ok(None);
-        };
-        let subflows: Result<Vec<Subflow>> = sockets
-            .into_iter()
-            .enumerate()
-            .map(|(index, (socket, peer))| Subflow::new(socket, index, peer, &self.config))
-            .collect();
-        Ok(Some(RecvComm::new(connection, subflows?)))
-    }
-
-    fn take_arrivals(&mut self, now: Instant) -> Result<()> {
-        for _ in 0..ACCEPTS_PER_CALL {
-            let accepted = self.socket.accept().and_then(|(socket, peer)| {
-                socket.set_nonblocking(true)?;
-                Ok((socket, peer))
-            });
-            match accepted {
-                Ok((socket, peer)) => {
-                    if let Some(peer) = peer.as_socket() {
-                        self.arrivals.add(Arrival { socket, peer }, now);
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) if is_of_one_connection(&error) => {}
-                Err(error) => {
-                    return Err(Error::Accept { address: self.local, source: Arc::new(error) });
-                }
+        // The connector gives up waiting first, so no subflow comes that it counts on.
+        let patience = self.config.partial_after.mul_f64(1.5);
+        while let Some(Arrived { connection, subflows }) = self.groups.complete(now, patience) {
+            // A connector that was given up before it was whole has closed what it had.
+            let gone = subflows.iter().any(Option::is_none)
+                && subflows.iter().flatten().all(|(arrival, _)| arrival.is_closed());
+            if !gone {
+                let subflows =
+                    subflows.into_iter().map(|s| s.map(|(arrival, hello)| Welcomed { arrival, hello }));
+                return RecvComm::new(connection, terms, subflows.collect(), &self.config, now).map(Some);
             }
         }
-        Ok(())
+        Ok(None)
     }
+}
+
+/// What this listener has in the place that was asked for.
+fn ours(groups: &Groups<(Arrival, Hello)>, terms: Terms, unwelcome: &Unwelcome) -> Identity {
+    let Unwelcome::Hello { hello, .. } = unwelcome else {
+        return Identity { terms, connection: 0, path: "".into() };
+    };
+    let connection = hello.identity.connection;
+    let path = groups.get(connection, hello.index).map(|(_, hello)| Arc::clone(&hello.identity.path));
+    Identity { terms, connection, path: path.unwrap_or_else(|| "".into()) }
 }
 
 /// The link-local address with the scope that `interface` stands for.
@@ -149,38 +149,5 @@ fn on_link(address: Ipv6Addr, interface: &str) -> Result<SocketAddr> {
     }
 }
 
-/// Tells a peer of this protocol what we speak. Whether it hears that is not our concern.
-fn refuse(socket: &Socket, peer: SocketAddr, unwelcome: Unwelcome, ours: Terms) {
-    if unwelcome == Unwelcome::Foreign {
-        log::debug!("dropped peer={peer}: {unwelcome}");
-        return;
-    }
-    log::warn!("refused peer={peer}: {unwelcome}");
-    let _ = socket.send_with_flags(&Refusal::encode(ours), libc::MSG_NOSIGNAL);
-}
-
-/// Says whether accept failed because of the connection that it took, not of the listener.
-///
-/// `accept(2)`: Linux passes pending network errors of the new socket.
-fn is_of_one_connection(error: &io::Error) -> bool {
-    matches!(
-        error.raw_os_error(),
-        Some(
-            libc::ECONNABORTED
-                | libc::EINTR
-                | libc::ENETDOWN
-                | libc::EPROTO
-                | libc::ENOPROTOOPT
-                | libc::EHOSTDOWN
-                | libc::ENONET
-                | libc::EHOSTUNREACH
-                | libc::EOPNOTSUPP
-                | libc::ENETUNREACH
-        )
-    )
-}
-
 /// Room for a flood of strays in front of a real connection; the kernel lowers it to `somaxconn`.
 const BACKLOG: i32 = 1024;
-
-const ACCEPTS_PER_CALL: usize = 32;

@@ -44,7 +44,7 @@ pub struct TcpInfo {
 }
 
 impl TcpInfo {
-    pub(super) fn of(socket: &Socket) -> io::Result<TcpInfo> {
+    pub(crate) fn of(socket: &Socket) -> io::Result<TcpInfo> {
         let mut bytes = [0_u8; LEN as usize];
         let mut len = LEN;
         // SAFETY: C1: pointer and length are those of `bytes`; the descriptor is open while borrowed.

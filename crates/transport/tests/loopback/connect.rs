@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
-use srv6_transport::{Config, Connector, Error, ListenAddress, Listener};
+use srv6_transport::{Config, Connector, Error, Lane, ListenAddress, Listener};
 
 use crate::pair::{V4, V6, connect, connector, listen, paths_of, pattern, until};
 
@@ -33,7 +33,7 @@ fn a_target_that_refuses_is_tried_until_the_time_is_over() {
     for address in [V4, V6] {
         let closed = TcpListener::bind((address, 0)).unwrap().local_addr().unwrap();
         let target = ListenAddress::new(closed, 8);
-        let mut connector = Connector::new(target, None, &impatient(3)).unwrap();
+        let mut connector = Connector::new(target, None, Lane::unpinned(3), &impatient(3)).unwrap();
         let (error, took, _) = fail(&mut connector);
         match &error {
             Error::Connect { target, attempts, source: Some(source), .. } => {
@@ -53,7 +53,7 @@ fn a_target_that_refuses_is_tried_until_the_time_is_over() {
 fn a_missing_route_is_waited_for() {
     // The test's network namespace has the loopback device and no default route.
     let target = ListenAddress::new("203.0.113.9:7000".parse().unwrap(), 2);
-    let mut connector = Connector::new(target, None, &impatient(2)).unwrap();
+    let mut connector = Connector::new(target, None, Lane::unpinned(2), &impatient(2)).unwrap();
     let (error, ..) = fail(&mut connector);
     match error {
         Error::Connect { source: Some(source), attempts, .. } => {
@@ -80,10 +80,12 @@ fn a_target_that_does_not_answer_blocks_no_call() {
         fillers.push(filler);
     }
     assert!(fillers.iter().any(|f| f.peer_addr().is_err()), "not full");
-    let mut connector = Connector::new(ListenAddress::new(target, 4), None, &impatient(4)).unwrap();
+    let target = ListenAddress::new(target, 4);
+    let mut connector = Connector::new(target, None, Lane::unpinned(4), &impatient(4)).unwrap();
     let (error, took, longest) = fail(&mut connector);
     match error {
-        Error::Connect { source: None, attempts: 1, waited, .. } => {
+        Error::Connect { source: None, attempts, waited, .. } => {
+            assert!((1..4).contains(&attempts), "{attempts}");
             assert!(waited >= Duration::from_millis(300));
         }
         other => panic!("{other:?}"),
@@ -98,7 +100,8 @@ fn a_listener_that_comes_late_is_found() {
     let any: SocketAddr = "[::1]:0".parse().unwrap();
     closed.bind(&any.into()).unwrap();
     let target = closed.local_addr().unwrap().as_socket().unwrap();
-    let mut connector = Connector::new(ListenAddress::new(target, 4), None, &config).unwrap();
+    let mut connector =
+        Connector::new(ListenAddress::new(target, 4), None, Lane::unpinned(4), &config).unwrap();
     for _ in 0..10 {
         assert!(connector.poll().unwrap().is_none());
     }
@@ -133,20 +136,22 @@ fn subflows_leave_from_the_source_address() {
     let config = paths_of(3);
     let mut listener = listen(V4, &config);
     let source = "127.0.0.77".parse().unwrap();
-    let mut connector = Connector::new(listener.address(), Some(source), &config).unwrap();
+    let lanes = Lane::unpinned(3);
+    let mut connector = Connector::new(listener.address(), Some(source), lanes, &config).unwrap();
     let send = until("connection", || connector.poll().unwrap());
     let receive = until("connection", || listener.accept().unwrap());
-    assert!(send.stats().all(|subflow| subflow.local.ip() == source));
-    assert!(receive.stats().all(|subflow| subflow.peer.ip() == source));
+    assert!(send.stats().subflows.iter().all(|subflow| subflow.local.ip() == source));
+    assert!(receive.stats().subflows.iter().all(|subflow| subflow.peer.ip() == source));
 }
 
 #[test]
 fn addresses_that_cannot_work_are_refused_at_once() {
     let config = paths_of(1);
     let target = listen(V4, &config).address();
-    let other = Connector::new(target, Some(V6.parse().unwrap()), &config);
+    let lanes = || Lane::unpinned(1);
+    let other = Connector::new(target, Some(V6.parse().unwrap()), lanes(), &config);
     assert!(matches!(other, Err(Error::Family { .. })));
-    let foreign = Connector::new(target, Some("203.0.113.1".parse().unwrap()), &config);
+    let foreign = Connector::new(target, Some("203.0.113.1".parse().unwrap()), lanes(), &config);
     match foreign.unwrap().poll() {
         Err(Error::Connect { source: Some(source), .. }) => {
             assert_eq!(source.kind(), io::ErrorKind::AddrNotAvailable);
@@ -157,9 +162,13 @@ fn addresses_that_cannot_work_are_refused_at_once() {
     assert!(matches!(nowhere, Err(Error::Listen { .. })));
     let bad = Config { paths: 9, ..config };
     assert!(matches!(
-        Connector::new(target, None, &bad),
+        Connector::new(target, None, lanes(), &bad),
         Err(Error::Setting { name: "paths", value: 9, .. })
     ));
+    for lanes in [0, 9] {
+        let connector = Connector::new(target, None, Lane::unpinned(lanes), &config);
+        assert!(matches!(connector, Err(Error::Setting { name: "lanes", .. })), "{lanes}");
+    }
 }
 
 #[test]

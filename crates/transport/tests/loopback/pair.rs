@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use srv6_transport::{
-    Config, Connector, ListenAddress, Listener, RawBuf, RecvComm, RequestId, Result, SendComm,
+    Config, Connector, Lane, ListenAddress, Listener, RawBuf, RecvComm, RequestId, Result, SendComm,
 };
 
 pub(crate) const V4: &str = "127.0.0.1";
@@ -27,19 +27,16 @@ impl Pair {
     /// Sends one message from start to end.
     pub(crate) fn transfer(&mut self, message: &[u8], capacity: usize) -> Vec<u8> {
         let (mut from, mut to) = (message.to_vec(), vec![0xee; capacity]);
-        let received = self.receive.post(raw(&mut to)).unwrap().unwrap();
-        let sent = self.send.post(raw(&mut from)).unwrap().unwrap();
-        let mut sent_len = None;
-        let len = until("message", || {
-            if sent_len.is_none() {
-                sent_len = self.send.test(sent).unwrap();
-            }
-            let len = self.receive.test(received).unwrap()?;
-            sent_len.map(|sent| {
-                assert_eq!(sent, message.len());
-                len
-            })
+        let received = post(|| self.receive.post(raw(&mut to)));
+        let sent = post(|| self.send.post(raw(&mut from)));
+        let (mut sent_len, mut len) = (None, None);
+        until("message", || {
+            sent_len = sent_len.or_else(|| self.send.test(sent).unwrap());
+            len = len.or_else(|| self.receive.test(received).unwrap());
+            sent_len.and(len)
         });
+        assert_eq!(sent_len, Some(message.len()));
+        let len = len.unwrap();
         assert!(to[len..].iter().all(|byte| *byte == 0xee), "beyond the end");
         to.truncate(len);
         to
@@ -58,7 +55,7 @@ pub(crate) fn listen(address: &str, config: &Config) -> Listener {
 pub(crate) fn connector(target: ListenAddress, config: &Config) -> Connector {
     // Through bytes, as the address travels in an NCCL handle.
     let target = ListenAddress::decode(&target.encode()).unwrap();
-    Connector::new(target, Some(target.socket().ip()), config).unwrap()
+    Connector::new(target, Some(target.socket().ip()), Lane::unpinned(config.paths), config).unwrap()
 }
 
 /// Connects and accepts by turns, in one thread.
@@ -114,7 +111,7 @@ pub(crate) fn pattern(seed: usize, len: usize) -> Vec<u8> {
     bytes
 }
 
-/// Posts that must be taken.
-pub(crate) fn post(result: Result<Option<RequestId>>) -> RequestId {
-    result.unwrap().unwrap()
+/// Posts until it is taken: the thread that looks after senders may be at this one.
+pub(crate) fn post(mut post: impl FnMut() -> Result<Option<RequestId>>) -> RequestId {
+    until("request", || post().unwrap())
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 use srv6_fabric::{Flow, Topology};
-use srv6_routes::{Dataplane, LinuxRoutes, Route, Target};
+use srv6_routes::{Dataplane, LinuxRoutes, Route, Slot, Target};
 
 use super::sockets::{self, Reading};
 use super::wire::Ends;
@@ -57,6 +57,7 @@ struct Counts {
     bytes: u64,
     retransmits: u64,
     rtt: Duration,
+    lane: Option<Slot>,
 }
 
 impl Ledger {
@@ -95,7 +96,7 @@ impl Ledger {
             let counts = self.counts.entry(reading.ends).or_default();
             counts.bytes += reading.bytes_acked.saturating_sub(bytes);
             counts.retransmits += u64::from(reading.retransmits.saturating_sub(retransmits));
-            counts.rtt = reading.rtt;
+            (counts.rtt, counts.lane) = (reading.rtt, reading.lane);
         }
     }
 
@@ -114,7 +115,7 @@ impl Ledger {
             .map(|(ends, counts)| Carried {
                 from: ends.local,
                 to: ends.remote,
-                path: paths.of(Flow { src: ends.local.ip(), dst: ends.remote.ip() }),
+                path: paths.of(Flow { src: ends.local.ip(), dst: ends.remote.ip() }, counts.lane),
                 bytes: counts.bytes,
                 retransmits: counts.retransmits,
                 rtt_us: u64::try_from(counts.rtt.as_micros()).unwrap_or(u64::MAX),
@@ -156,12 +157,16 @@ impl<'a> Paths<'a> {
         Ok(Self { kernel, routes, fabric })
     }
 
-    /// The path of the route that the kernel says packets of this flow take.
-    fn of(&mut self, flow: Flow) -> Option<Taken> {
+    /// The path of the route that the kernel says packets of this flow take, or those of one lane of it.
+    fn of(&mut self, flow: Flow, lane: Option<Slot>) -> Option<Taken> {
         let (kernel, fabric) = (&mut self.kernel, &self.fabric);
         self.routes.iter().find_map(|route| match &route.target {
             Target::Encap { segments, .. }
-                if route.key.destination.contains(flow.dst) && kernel.takes(flow, &route.key).is_ok() =>
+                if route.key.destination.contains(flow.dst)
+                    && match lane {
+                        Some(lane) => route.key.table == lane.table(),
+                        None => kernel.takes(flow, &route.key).is_ok(),
+                    } =>
             {
                 let hops = fabric
                     .as_ref()

@@ -5,6 +5,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use srv6_routes::Slot;
+
 use super::wire::Ends;
 use crate::paths::tcp::{self, Connection};
 
@@ -14,6 +16,8 @@ pub(super) struct Reading {
     /// Tells two connections with the same ends apart, one after the other.
     pub(super) inode: u32,
     pub(super) ends: Ends,
+    /// The lane that it is pinned to.
+    pub(super) lane: Option<Slot>,
     /// Smoothed round-trip time.
     pub(super) rtt: Duration,
     /// Segments that were sent again.
@@ -43,6 +47,7 @@ impl From<&Connection> for Reading {
         Self {
             inode: connection.inode,
             ends,
+            lane: connection.lane(),
             rtt: Duration::from_micros(connection.rtt_us.into()),
             retransmits: connection.retransmitted,
             bytes_acked: connection.acknowledged,

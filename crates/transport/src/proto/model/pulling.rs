@@ -1,0 +1,187 @@
+//! Each rule about what goes where, on its own.
+
+use std::time::Duration;
+
+use super::World;
+use crate::proto::frame::HEADER;
+use crate::proto::{EAGER_LIMIT, EAGER_SLOTS, Health, Observation, Payload};
+
+#[test]
+fn a_long_message_is_spread_at_once() {
+    let mut world = World::new(4);
+    world.post_send(256 << 10).unwrap();
+    for subflow in 0..4 {
+        assert_eq!(world.write(subflow, usize::MAX), HEADER + (64 << 10));
+        assert_eq!(world.write(subflow, usize::MAX), 0);
+    }
+}
+
+#[test]
+fn short_messages_go_whole_over_the_shortest_path() {
+    let mut world = World::new(3);
+    for (subflow, micros) in [(0, 100), (1, 30), (2, 60)] {
+        let rtt = Duration::from_micros(micros);
+        world.send.observe(subflow, &Observation { rtt, ..Observation::default() }, world.now);
+    }
+    assert_eq!(world.send.first(), 1);
+    world.post_send(60_000).unwrap();
+    for subflow in [0, 2] {
+        assert_eq!(world.write(subflow, usize::MAX), 0);
+    }
+    assert_eq!(world.write(1, 0), 0);
+    assert_eq!(world.write(2, usize::MAX), HEADER + 60_000, "the best has no room");
+    world.post_send(8).unwrap();
+    assert_eq!(world.write(1, usize::MAX), HEADER + 8);
+    world.post_send(8).unwrap();
+    assert_eq!(world.write(0, usize::MAX), HEADER + 8, "the best has something on its way");
+}
+
+#[test]
+fn a_subflow_is_given_a_bounded_amount() {
+    let mut world = World::new(2);
+    for _ in 0..8 {
+        world.post_send(1 << 20).unwrap();
+    }
+    let mut given = [0; 2];
+    for turn in 0..20 {
+        given[turn % 2] += world.write(turn % 2, usize::MAX);
+    }
+    // Two chunks of the first size, with their headers.
+    let bound = (256 << 10) + 2 * HEADER;
+    assert_eq!(given, [bound; 2]);
+    world.finish();
+}
+
+#[test]
+fn copies_of_short_messages_are_bounded() {
+    let mut world = World::new(1);
+    for _ in 0..EAGER_SLOTS {
+        let request = world.post_send(8).unwrap();
+        assert!(!world.send.is_complete(request), "our kernel does not have it");
+        world.write(0, usize::MAX);
+        assert!(world.send.is_complete(request));
+        world.test_all();
+    }
+    let request = world.post_send(8).unwrap();
+    world.write(0, usize::MAX);
+    assert!(!world.send.is_complete(request), "there is no slot for a copy");
+    assert!(world.send.is_waiting());
+    world.finish();
+    assert!(world.send.is_complete(request));
+    world.rounds(5);
+    assert!(!world.send.is_waiting());
+    for (len, complete) in [(EAGER_LIMIT, true), (EAGER_LIMIT + 1, false)] {
+        let request = world.post_send(len).unwrap();
+        world.write(0, usize::MAX);
+        assert_eq!(world.send.is_complete(request), complete);
+    }
+    world.finish();
+}
+
+#[test]
+fn a_copy_is_enough_while_a_newer_message_keeps_the_caller() {
+    let mut world = World::new(1);
+    let older = world.post_send(EAGER_LIMIT).unwrap();
+    assert!(!world.send.is_complete(older), "the caller may never call again");
+    let newer = world.post_send(EAGER_LIMIT).unwrap();
+    assert!(world.send.is_complete(older));
+    assert!(!world.send.is_complete(newer));
+    world.write(0, usize::MAX);
+    assert!(!world.send.is_complete(newer), "the older one is written first");
+    world.write(0, usize::MAX);
+    assert!(world.send.is_complete(newer));
+    let long = world.post_send(EAGER_LIMIT + 1).unwrap();
+    world.post_send(8).unwrap();
+    assert!(!world.send.is_complete(long), "it was not copied");
+    world.finish();
+}
+
+#[test]
+fn a_path_that_would_take_much_longer_gets_nothing() {
+    let mut world = World::new(2);
+    // Both carry something; subflow 1 a tenth as fast.
+    for _ in 0..50 {
+        world.post_send(256 << 10).unwrap();
+        world.post_receive(0);
+        while !world.is_done() {
+            world.advance(Duration::from_millis(1));
+            world.poll();
+            for (subflow, count) in [(0, 200_000), (1, 20_000)] {
+                while world.write(subflow, usize::MAX) > 0 {}
+                world.carry(subflow, count, usize::MAX);
+                while world.read(subflow, usize::MAX) > 0 {}
+                world.ack(subflow, usize::MAX);
+                world.hear(subflow, usize::MAX);
+            }
+            world.test_all();
+        }
+    }
+    assert!(world.send.counters(0).rate > 3 * world.send.counters(1).rate, "both are known");
+    world.post_send(128 << 10).unwrap();
+    assert_eq!(world.write(1, usize::MAX), 0);
+    assert!(world.write(0, usize::MAX) > 0);
+    world.finish();
+}
+
+#[test]
+fn a_frame_whose_message_is_complete_is_filled_up() {
+    let mut world = World::new(2);
+    world.post_send(9000).unwrap();
+    world.post_receive(0);
+    assert_eq!(world.write(0, 500), 500);
+    world.up[0] = false;
+    // Not `rounds`, which would write the rest.
+    for _ in 0..100 {
+        world.advance(Duration::from_millis(1));
+        world.poll();
+        world.write(1, usize::MAX);
+        for socket in world.live() {
+            world.carry(socket, usize::MAX, usize::MAX);
+        }
+        world.read(1, usize::MAX);
+        world.ack(1, usize::MAX);
+        world.hear(1, usize::MAX);
+        world.test_all();
+    }
+    assert!(world.is_done(), "by subflow 1");
+    assert_eq!(world.health(0), Health::Suspect);
+    let piece = world.send.next(0, world.now).unwrap();
+    assert!(piece.header.is_empty());
+    assert_eq!(piece.payload, Payload::Filler(HEADER + 9000 - 500));
+    // The stream is in step afterwards.
+    world.up[0] = true;
+    world.rounds(100);
+    assert_eq!(world.health(0), Health::Good);
+    world.up[1] = false;
+    world.post_send(9000).unwrap();
+    world.finish();
+    assert!(world.receive.counters(0).duplicates >= 1);
+}
+
+#[test]
+fn the_last_chunk_of_a_slow_path_is_sent_twice() {
+    let mut world = World::new(2);
+    let request = world.post_send(130_000).unwrap();
+    world.post_receive(0);
+    let since = world.now;
+    while !world.is_done() {
+        world.advance(Duration::from_millis(1));
+        world.poll();
+        for subflow in 0..2 {
+            world.write(subflow, usize::MAX);
+        }
+        world.carry(0, usize::MAX, usize::MAX);
+        // Not dead: something comes all the time.
+        world.carry(1, 100, usize::MAX);
+        for subflow in 0..2 {
+            while world.read(subflow, usize::MAX) > 0 {}
+            world.ack(subflow, usize::MAX);
+            world.hear(subflow, usize::MAX);
+        }
+        world.test_all();
+    }
+    assert!(world.send.is_complete(request));
+    assert!(world.now - since < Duration::from_millis(20), "{:?}", world.now - since);
+    assert_eq!(world.send.counters(0).hedged, 1);
+    assert_eq!(world.health(1), Health::Good);
+}

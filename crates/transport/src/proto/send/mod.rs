@@ -1,0 +1,233 @@
+//! The sending side: what goes out over which subflow, and what becomes of each subflow.
+
+mod action;
+mod backlog;
+mod flight;
+mod health;
+mod lane;
+mod outbox;
+mod pace;
+mod piece;
+mod pull;
+mod shares;
+
+use std::time::{Duration, Instant};
+
+pub(crate) use action::{Action, Health, Reason};
+pub(crate) use lane::{Counters, Observation};
+pub(crate) use piece::{Payload, Piece, Posted};
+pub(crate) use shares::Shares;
+
+use super::state::State;
+use super::violation::Violation;
+use crate::config::MAX_PATHS;
+use crate::request::{RequestId, UnknownRequest};
+use backlog::Backlog;
+use lane::Lane;
+use outbox::Outbox;
+use shares::Budget;
+
+/// The sending side of a connection.
+#[derive(Debug)]
+pub(crate) struct Sender {
+    paths: usize,
+    dead_after: Duration,
+    outbox: Outbox,
+    lanes: [Lane; MAX_PATHS],
+    backlog: Backlog,
+    budget: Budget,
+    /// Subflows that are good, a bit each.
+    good: u8,
+    /// The subflow that is used although it is not good, because none is.
+    last: Option<usize>,
+    /// Where short messages go.
+    favourite: usize,
+    /// Receives that the receiver has posted, as far as it has said.
+    posted: u64,
+    /// When it said so last, and when it said anything.
+    posted_at: Instant,
+    heard_at: Instant,
+    port: u16,
+    goodbye: bool,
+    /// The last time that a subflow was good or something arrived.
+    alive: Instant,
+    /// The message that was called slow last, and how long it may take until it is again.
+    slow: (u64, Duration),
+    /// The caller was told that it is over.
+    over: bool,
+    /// There may be an action now, or at this time.
+    attention: bool,
+    timer: Instant,
+}
+
+impl Sender {
+    /// A sender over `paths` subflows, 1 to [`MAX_PATHS`], all connected.
+    ///
+    /// It gives the connection up when nothing has arrived over any of them for `dead_after`.
+    pub(crate) fn new(paths: usize, dead_after: Duration, now: Instant) -> Sender {
+        let paths = paths.clamp(1, MAX_PATHS);
+        Sender {
+            paths,
+            dead_after,
+            outbox: Outbox::new(),
+            lanes: std::array::from_fn(|_| Lane::new(now)),
+            backlog: Backlog::new(),
+            budget: Budget::new(now),
+            good: u8::MAX >> (MAX_PATHS - paths),
+            last: None,
+            favourite: 0,
+            posted: 0,
+            posted_at: now,
+            heard_at: now,
+            port: 0,
+            goodbye: false,
+            alive: now,
+            slow: (0, SLOW),
+            over: false,
+            attention: false,
+            timer: now + SLOW,
+        }
+    }
+
+    /// Adds a message of `total` bytes, at most [`MAX_MESSAGE`](super::MAX_MESSAGE), unless too many
+    /// are outstanding.
+    pub(crate) fn post(&mut self, total: usize, now: Instant) -> Option<Posted> {
+        debug_assert!(total <= super::MAX_MESSAGE, "the caller refuses longer ones");
+        let posted = self.outbox.post(total, now)?;
+        self.timer = self.timer.min(now + SLOW);
+        Some(posted)
+    }
+
+    /// Says whether the request's message is complete with all before it.
+    pub(crate) fn is_complete(&self, request: RequestId) -> bool {
+        self.outbox.is_complete(request)
+    }
+
+    /// The length of the message if it is complete; its request then ends.
+    pub(crate) fn retire(&mut self, request: RequestId) -> Result<Option<usize>, UnknownRequest> {
+        self.outbox.retire(request)
+    }
+
+    /// Says whether a request is outstanding, or a copy that the receiver may not have.
+    ///
+    /// While this is so somebody has to go on reading and polling, although no request may be left to
+    /// ask for: a copy whose path dies is issued again in these calls only.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.outbox.is_waiting()
+    }
+
+    /// Where the reverse direction of the subflow is to be read into; never empty.
+    pub(crate) fn inbox(&mut self, subflow: usize) -> &mut [u8] {
+        let lane = self.lanes.get_mut(subflow);
+        lane.and_then(|lane| lane.inbox.get_mut(lane.heard..)).unwrap_or_default()
+    }
+
+    /// `count` bytes were read into [`Sender::inbox`].
+    ///
+    /// # Errors
+    ///
+    /// The receiver claims what can't be true; the connection has failed.
+    pub(crate) fn heard(&mut self, subflow: usize, count: usize, now: Instant) -> Result<(), Violation> {
+        let Some(lane) = self.lanes.get_mut(subflow) else { return Ok(()) };
+        lane.heard += count;
+        let mut at = 0;
+        loop {
+            let lane = self.lanes.get_mut(subflow);
+            let Some(lane) = lane else { return Ok(()) };
+            let rest = lane.inbox.get(at..lane.heard).unwrap_or_default();
+            let Some(frame) = rest.first_chunk() else {
+                lane.inbox.copy_within(at..lane.heard, 0);
+                lane.heard -= at;
+                return Ok(());
+            };
+            let state = State::decode(frame)?;
+            self.apply(&state, now)?;
+            at += State::LEN;
+        }
+    }
+
+    /// Takes other shares from the next chunk on.
+    pub(crate) fn set_shares(&mut self, shares: &Shares) {
+        self.budget.set(shares, self.paths);
+    }
+
+    /// What the subflow has carried and how it fares.
+    pub(crate) fn counters(&self, subflow: usize) -> Counters {
+        let lane = self.lanes.get(subflow).unwrap_or(&self.lanes[0]);
+        Counters {
+            health: lane.health,
+            rate: lane.pace.rate(),
+            ack_time: lane.pace.ack_time(),
+            suspected: lane.trouble.suspected,
+            ..lane.counters
+        }
+    }
+
+    /// The port on which the receiver takes replacement sockets, once it has said so.
+    pub(crate) fn port(&self) -> Option<u16> {
+        (self.port != 0).then_some(self.port)
+    }
+
+    fn apply(&mut self, state: &State, now: Instant) -> Result<(), Violation> {
+        let posted = self.outbox.posted();
+        if state.complete > posted {
+            return Err(Violation::Complete { complete: state.complete, posted });
+        }
+        if state.port != 0 {
+            self.port = state.port;
+        }
+        self.goodbye |= state.goodbye;
+        self.heard_at = now;
+        if state.posted > self.posted {
+            (self.posted, self.posted_at) = (state.posted, now);
+        }
+        for (subflow, (incarnation, finished)) in state.subflows.into_iter().enumerate().take(self.paths) {
+            let lane = self.lanes.get(subflow);
+            // Frames of a socket that was given up may still be reported.
+            let news = |lane: &Lane| {
+                lane.connected && lane.incarnation == incarnation && lane.flights.finished() < finished
+            };
+            if lane.is_some_and(news) {
+                self.finish(subflow, finished, now)?;
+            }
+        }
+        if state.complete > self.outbox.delivered() {
+            self.outbox.deliver(state.complete);
+        }
+        Ok(())
+    }
+
+    /// The receiver has so many frames of a subflow.
+    fn finish(&mut self, subflow: usize, finished: u64, now: Instant) -> Result<(), Violation> {
+        let Some(lane) = self.lanes.get_mut(subflow) else { return Ok(()) };
+        let half = u64::from(lane.current.as_ref().is_some_and(|current| current.sent > 0));
+        let sent = lane.flights.begun() - half;
+        if finished > sent {
+            return Err(Violation::Finished { subflow, finished, sent });
+        }
+        let mut last = None;
+        while lane.flights.finished() < finished
+            && let Some(flight) = lane.flights.pop()
+        {
+            self.outbox.secure(&flight.part);
+            lane.pace.acked(&flight, flight.end - lane.stream.finished, now);
+            lane.stream.finished = flight.end;
+            last = Some(flight);
+        }
+        if let Some(flight) = last {
+            lane.pace.sample(&flight, now);
+            lane.progressed(now, now);
+            self.alive = now;
+            if lane.flights.len() == 0 {
+                lane.drained = true;
+            }
+            if lane.health != Health::Good {
+                self.attention = true;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A message that is outstanding for this long is worth a word.
+const SLOW: Duration = Duration::from_secs(1);

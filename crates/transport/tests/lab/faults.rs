@@ -1,0 +1,136 @@
+//! Paths that die in the middle of a transfer: every byte arrives, and soon.
+
+use std::time::{Duration, Instant};
+
+use srv6_lab::Fault;
+use srv6_transport::{ConnectionStats, Error, SubflowState};
+
+use crate::fabric::Fabric;
+use crate::transfer::{Plan, Transfer};
+
+/// Lets a transfer run over four shaped lanes until all of them are in use.
+fn four_lanes(rate: u32) -> (Fabric, Transfer) {
+    let fabric = Fabric::v6(Some(rate));
+    let transfer = Transfer::begin(&fabric, &Plan::new(fabric.marks(), 1 << 20));
+    transfer.wait("all lanes in use", |stats| stats.subflows.iter().all(|s| s.bytes > 2 << 20));
+    (fabric, transfer)
+}
+
+/// Waits until the other lanes have carried on without this one.
+///
+/// How long the transfer stood still is measured by `srv6ctl bench multipath`: here the machine may be busy.
+fn goes_on_without(transfer: &Transfer, dead: usize) {
+    transfer.wait("suspicion", |stats| stats.subflows[dead].state != SubflowState::Good);
+    let others = |stats: &ConnectionStats| -> u64 {
+        stats.subflows.iter().filter(|s| s.index != dead).map(|s| s.bytes).sum()
+    };
+    let before = others(&transfer.stats());
+    // More than can be outstanding: the receiver has messages of which a part went to the dead lane.
+    transfer.wait("the other lanes", |stats| others(stats) > before + (64 << 20));
+}
+
+/// Waits until a lane that had died carries again.
+fn comes_back(transfer: &Transfer, lane: usize) -> Duration {
+    let before = transfer.stats().subflows[lane].bytes;
+    transfer.wait("the healed path", |stats| {
+        let lane = &stats.subflows[lane];
+        lane.state == SubflowState::Good && lane.bytes > before + (2 << 20)
+    })
+}
+
+#[test]
+fn a_path_that_dies_silently_is_replaced_by_the_others_and_comes_back() {
+    let (fabric, transfer) = four_lanes(200);
+    let struck = Instant::now();
+    fabric.lab.fail("leaf00-spine01", Fault::Silent).unwrap();
+    goes_on_without(&transfer, 1);
+    assert_ne!(transfer.stats().subflows[1].state, SubflowState::Good, "it is still dead");
+    fabric.lab.heal("leaf00-spine01").unwrap();
+    let back = comes_back(&transfer, 1);
+    let (sent, received) = transfer.end();
+    let gap = received.longest_gap(struck);
+    println!("silent death: longest gap {gap:?}, carries again {back:?} after it healed");
+    assert!(sent.subflows[1].replaced > 0 && received.stats.subflows[1].replaced > 0, "{sent:?}");
+}
+
+#[test]
+fn a_path_whose_way_back_dies_is_replaced_by_the_others() {
+    let (fabric, transfer) = four_lanes(200);
+    let struck = Instant::now();
+    fabric.lab.fail_one_way("leaf00-spine02", "spine02", Fault::Silent).unwrap();
+    goes_on_without(&transfer, 2);
+    fabric.lab.heal_all().unwrap();
+    comes_back(&transfer, 2);
+    let (_, received) = transfer.end();
+    println!("dead way back: longest gap {:?}", received.longest_gap(struck));
+}
+
+#[test]
+fn a_path_that_comes_and_goes_loses_nothing() {
+    let (fabric, transfer) = four_lanes(200);
+    let struck = Instant::now();
+    for _ in 0..6 {
+        fabric.lab.fail("leaf01-spine03", Fault::Silent).unwrap();
+        std::thread::sleep(Duration::from_millis(120));
+        fabric.lab.heal("leaf01-spine03").unwrap();
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    let (sent, received) = transfer.end();
+    println!("flap: longest gap {:?}, {} changes", received.longest_gap(struck), sent.subflows[3].changes);
+}
+
+#[test]
+fn a_host_s_last_path_is_never_given_up() {
+    let fabric = Fabric::v4();
+    let transfer = Transfer::begin(&fabric, &Plan::new(fabric.marks(), 300_000));
+    transfer.wait("both lanes in use", |stats| stats.subflows.iter().all(|s| s.bytes > 1 << 20));
+    fabric.lab.fail("spine00", Fault::Silent).unwrap();
+    transfer.wait("suspicion", |stats| stats.subflows[0].state != SubflowState::Good);
+    // For a moment there is none; dead_after is longer.
+    fabric.lab.fail("spine01", Fault::Silent).unwrap();
+    std::thread::sleep(Duration::from_millis(600));
+    fabric.lab.heal("spine01").unwrap();
+    let before = transfer.stats().subflows[1].bytes;
+    transfer.wait("the last path", |stats| stats.subflows[1].bytes > before + (4 << 20));
+    transfer.end();
+}
+
+#[test]
+fn when_all_paths_are_dead_both_ends_say_which() {
+    let (fabric, transfer) = four_lanes(200);
+    let struck = Instant::now();
+    for spine in 0..4 {
+        fabric.lab.fail(&format!("spine{spine:02}"), Fault::Silent).unwrap();
+    }
+    let (sender, receiver) = transfer.fail();
+    let took = struck.elapsed();
+    println!("all dead, after {took:?}:\n{sender}\n{receiver}");
+    assert!(took > Duration::from_secs(2), "{took:?}");
+    for error in [sender, receiver] {
+        let Error::Dead { troubles, .. } = &error else { panic!("{error:?}") };
+        assert_eq!(troubles.len(), 4);
+        let text = error.to_string();
+        for spine in 0..4 {
+            assert!(text.contains(&format!("leaf00 > spine{spine:02} > leaf01")), "{text}");
+        }
+        assert!(error.is_remote());
+    }
+}
+
+#[test]
+fn paths_of_unequal_mtu_carry_what_their_route_says() {
+    let fabric = Fabric::v6(None);
+    for (node, device) in [("leaf00", "spine01"), ("spine01", "leaf00")] {
+        fabric.lab.node(node).unwrap().sh(&format!("ip link set dev {device} mtu 1400")).unwrap();
+    }
+    for (from, to) in [(0, 1), (1, 0)] {
+        fabric.lane(from, to, 1, "mtu 1400");
+    }
+    let transfer = Transfer::begin(&fabric, &Plan::new(fabric.marks(), 500_000));
+    transfer.wait("all lanes in use", |stats| stats.subflows.iter().all(|s| s.bytes > 4 << 20));
+    let subflows = transfer.stats().subflows;
+    let mss: Vec<u32> = subflows.iter().map(|s| s.tcp.map_or(0, |tcp| tcp.mss)).collect();
+    assert!(mss[1] < mss[0] && mss[1] <= 1400 - 64 - 60, "{mss:?}");
+    assert!(subflows.iter().all(|s| s.state == SubflowState::Good), "{subflows:?}");
+    transfer.end();
+}

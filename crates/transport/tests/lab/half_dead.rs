@@ -1,0 +1,74 @@
+//! Paths that are neither dead nor well: every byte arrives, and the others carry on.
+
+use srv6_lab::{Fault, Loss, Mbps};
+use srv6_transport::ConnectionStats;
+
+use crate::fabric::Fabric;
+use crate::transfer::{Plan, Transfer};
+
+/// Shaped lanes, all in use.
+fn in_use(fabric: &Fabric) -> Transfer {
+    let transfer = Transfer::begin(fabric, &Plan::new(fabric.marks(), 1 << 20));
+    transfer.wait("all lanes in use", |stats| stats.subflows.iter().all(|s| s.bytes > 1 << 20));
+    transfer
+}
+
+/// Waits until so many bytes more have gone over the lanes other than this one; what arrives is checked.
+fn carried_by_others(transfer: &Transfer, lane: usize, bytes: u64) {
+    let others = |stats: &ConnectionStats| -> u64 {
+        stats.subflows.iter().filter(|s| s.index != lane).map(|s| s.bytes).sum()
+    };
+    let before = others(&transfer.stats());
+    transfer.wait("the other lanes", |stats| others(stats) > before + bytes);
+}
+
+/// More than can be outstanding, so that the messages of which a part went to the bad lane have arrived.
+const MORE: u64 = 32 << 20;
+
+#[test]
+fn a_path_that_loses_packets_holds_up_nobody() {
+    for (percent, from) in [(1.0, None), (5.0, Some("leaf00")), (20.0, None), (20.0, Some("spine02"))] {
+        let fabric = Fabric::v6(Some(200));
+        let transfer = in_use(&fabric);
+        let loss = Fault::Lossy(Loss::percent(percent).unwrap());
+        match from {
+            Some(from) => fabric.lab.fail_one_way("leaf00-spine02", from, loss).unwrap(),
+            None => fabric.lab.fail("leaf00-spine02", loss).unwrap(),
+        }
+        carried_by_others(&transfer, 2, MORE);
+        transfer.end();
+    }
+}
+
+#[test]
+fn a_path_that_becomes_ten_times_slower_holds_up_nobody() {
+    let fabric = Fabric::v6(Some(200));
+    let transfer = in_use(&fabric);
+    fabric.lab.rate("leaf00-spine01", Some(Mbps::new(20).unwrap())).unwrap();
+    carried_by_others(&transfer, 1, MORE);
+    transfer.end();
+}
+
+#[test]
+fn a_link_that_goes_down_and_comes_up_costs_no_byte() {
+    let fabric = Fabric::v6(Some(200));
+    let transfer = in_use(&fabric);
+    fabric.lab.fail("leaf01-spine03", Fault::LinkDown).unwrap();
+    carried_by_others(&transfer, 3, MORE);
+    fabric.lab.heal("leaf01-spine03").unwrap();
+    let before = transfer.stats().subflows[3].bytes;
+    transfer.wait("the healed path", |stats| stats.subflows[3].bytes > before + (1 << 20));
+    transfer.end();
+}
+
+#[test]
+fn an_ipv4_path_that_dies_is_replaced_by_the_other() {
+    let fabric = Fabric::v4();
+    let transfer = in_use(&fabric);
+    fabric.lab.fail("leaf00-spine00", Fault::Silent).unwrap();
+    carried_by_others(&transfer, 0, MORE);
+    fabric.lab.heal_all().unwrap();
+    let before = transfer.stats().subflows[0].bytes;
+    transfer.wait("the healed path", |stats| stats.subflows[0].bytes > before + (1 << 20));
+    transfer.end();
+}

@@ -1,0 +1,17 @@
+//! Connections over a fabric of real kernel SRv6: pins that take their paths, and paths that die.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::indexing_slicing,
+    reason = "a test that fails panics; what was measured goes to stdout"
+)]
+
+mod alone;
+mod fabric;
+mod faults;
+mod half_dead;
+mod keeping;
+mod pins;
+mod transfer;
