@@ -290,7 +290,8 @@ fn start(config: &Config) -> Result<Steer, Failure> {
                 "no source of paths: set JALAPENO_API_ENDPOINT or SRV6_TOPOLOGY, or SRV6_MODE=off to say that this is wanted",
             );
         }
-        (_, Some(steering)) if steering.dry_run || may_change_routes() => steering,
+        // Who may program VPP is told by its socket, flow by flow.
+        (_, Some(steering)) if steering.dry_run || steering.vpp.is_some() || may_change_routes() => steering,
         (_, Some(_)) => {
             return refused(
                 Kind::Permission,
