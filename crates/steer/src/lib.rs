@@ -5,30 +5,47 @@
 //! paths at once. Everything that blocks happens on one background thread.
 #![forbid(unsafe_code)]
 
+mod agent;
 mod choice;
 mod config;
+mod control;
+mod denials;
 mod error;
 mod lanes;
+mod on_change;
+pub mod protocol;
+mod report;
+mod resolver;
+mod serving;
 mod steered;
 mod worker;
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Weak, mpsc};
 use std::time::{Duration, Instant};
 
+pub use agent::{AgentSession, Attachment};
 pub use config::{Config, Source};
+pub use control::Awaited;
+pub use denials::{Denials, Objection, Place};
 pub use error::SteerError;
 pub use lanes::{LanePath, Lanes, LanesHold, LanesStatus, LanesWanted};
+pub use on_change::OnChange;
 use parking_lot::Mutex;
+pub use report::{FlowReport, Moved, Moves, Reason, Report, SourceReport};
+pub use serving::Serving;
 use srv6_fabric::Flow;
 pub use srv6_routes::Pinning;
 pub use steered::{Status, Steered};
-use worker::{Job, Worker};
+use worker::{Job, Jobs, Worker};
+
+/// Where clients find the agent unless told otherwise.
+pub const AGENT_SOCKET: &str = "/run/srv6/agent.sock";
 
 /// Steering of one process and network namespace. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Steer {
-    jobs: mpsc::Sender<Job>,
+    jobs: Arc<Jobs>,
     process: u32,
 }
 
@@ -44,9 +61,53 @@ pub struct Hold {
 pub(crate) struct Slot {
     pub(crate) flow: Flow,
     pub(crate) since: Instant,
-    pub(crate) status: Mutex<Status>,
+    status: Mutex<Status>,
+    on_change: Option<OnChange>,
     /// Set when the connection is given up: an answer not yet worked out needn't be.
     pub(crate) abandoned: AtomicBool,
+}
+
+impl Slot {
+    /// A request of our own: `tell` gets each of its answers.
+    pub(crate) fn answering(
+        flow: Flow,
+        since: Instant,
+        tell: impl Fn(Status) + Send + Sync + 'static,
+    ) -> Arc<Self> {
+        Arc::new_cyclic(|slot: &Weak<Self>| {
+            let slot = slot.clone();
+            let tell = move || {
+                if let Some(slot) = slot.upgrade() {
+                    tell(slot.status());
+                }
+            };
+            Self {
+                flow,
+                since,
+                status: Mutex::new(Status::Pending),
+                on_change: Some(OnChange::new(tell)),
+                abandoned: AtomicBool::new(false),
+            }
+        })
+    }
+
+    /// Leaves an answer, or a changed one.
+    pub(crate) fn publish(&self, status: Status) {
+        *self.status.lock() = status;
+        if let Some(on_change) = &self.on_change {
+            on_change.call();
+        }
+    }
+
+    /// The answer as it is.
+    pub(crate) fn status(&self) -> Status {
+        self.status.lock().clone()
+    }
+
+    /// Whether the connection was given up.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.abandoned.load(Ordering::Relaxed)
+    }
 }
 
 impl Steer {
@@ -58,30 +119,51 @@ impl Steer {
     /// # Errors
     /// A path source or dataplane that can't work at all: a wrong address, no netlink socket, no thread.
     pub fn start(config: Config) -> Result<Self, SteerError> {
+        Self::run(config, None)
+    }
+
+    /// Starts the background thread in the calling thread's network namespace, for flows of other processes in it.
+    ///
+    /// What it finds is left alone until [`Self::tidy`]: it may belong to processes that ask again, and a route that
+    /// leads over a path of the flow's is taken over as it is.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn serve(config: Config, serving: Serving) -> Result<Self, SteerError> {
+        Self::run(config, Some(serving))
+    }
+
+    fn run(config: Config, serving: Option<Serving>) -> Result<Self, SteerError> {
         let (jobs, inbox) = mpsc::channel();
-        let worker = Worker::new(config)?;
+        let worker = Worker::new(config, serving, &jobs)?;
         std::thread::Builder::new()
             .name("srv6-steer".to_owned())
             .spawn(move || worker.run(&inbox))
             .map_err(|source| SteerError::Thread { source })?;
-        Ok(Self { jobs, process: std::process::id() })
+        Ok(Self { jobs: Arc::new(Jobs::new(jobs)), process: std::process::id() })
     }
 
     /// Asks for a flow to be steered. Returns at once; never blocks.
     pub fn request(&self, flow: Flow) -> Hold {
+        self.request_watched(flow, None)
+    }
+
+    /// As [`Self::request`]; `on_change` is called whenever [`Hold::status`] changes, also later, when the flow is moved.
+    pub fn request_watched(&self, flow: Flow, on_change: Option<OnChange>) -> Hold {
         let slot = Arc::new(Slot {
             flow: Flow { src: flow.src.to_canonical(), dst: flow.dst.to_canonical() },
             since: Instant::now(),
             status: Mutex::new(Status::Pending),
+            on_change,
             abandoned: AtomicBool::new(false),
         });
         // A forked child has the channel but not the thread behind it.
         if std::process::id() != self.process {
-            *slot.status.lock() = Status::Failed("this process was forked from the one that steers".into());
+            slot.publish(Status::Failed("this process was forked from the one that steers".into()));
             return Hold { slot, owner: None };
         }
         if self.jobs.send(Job::Acquire(Arc::clone(&slot))).is_err() {
-            *slot.status.lock() = Status::Failed("the steering thread has ended".into());
+            slot.publish(Status::Failed("the steering thread has ended".into()));
             return Hold { slot, owner: None };
         }
         Hold { slot, owner: Some(self.clone()) }
@@ -92,8 +174,18 @@ impl Steer {
     /// Connections of a flow begin at different paths. Those of this host to the same destination share routes, each with its
     /// own references; a plain [`Self::request`] for the same flow has a route of its own and isn't disturbed.
     pub fn request_lanes(&self, flow: Flow, wanted: LanesWanted) -> LanesHold {
+        self.request_lanes_watched(flow, wanted, None)
+    }
+
+    /// As [`Self::request_lanes`]; `on_change` is called whenever [`LanesHold::status`] changes.
+    pub fn request_lanes_watched(
+        &self,
+        flow: Flow,
+        wanted: LanesWanted,
+        on_change: Option<OnChange>,
+    ) -> LanesHold {
         let flow = Flow { src: flow.src.to_canonical(), dst: flow.dst.to_canonical() };
-        let (hold, claim) = LanesHold::new(flow, wanted);
+        let (hold, claim) = LanesHold::new(flow, wanted, on_change);
         // A forked child has the channel but not the thread behind it.
         if std::process::id() != self.process {
             claim.publish(LanesStatus::Failed("this process was forked from the one that steers".into()));
@@ -104,6 +196,12 @@ impl Steer {
             return hold;
         }
         hold.owned_by(self.clone())
+    }
+
+    /// Removes routes and rules that nobody holds, once it is known who still needs some. Returns at once.
+    pub fn tidy(&self) {
+        // An error means that the thread is gone, and nobody can tidy then.
+        let _ended = self.jobs.send(Job::Tidy);
     }
 
     /// Waits until everything asked for and given back before this call is done, at most for `patience`.
@@ -124,7 +222,7 @@ impl Hold {
 
     /// How far it is. Never blocks for longer than the copy of an answer takes.
     pub fn status(&self) -> Status {
-        self.slot.status.lock().clone()
+        self.slot.status()
     }
 }
 
