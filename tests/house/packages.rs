@@ -19,7 +19,7 @@ const LAYERS: [&[&str]; 4] = [
         "srv6-sim",
         "srv6-vpp-standin",
     ],
-    &["srv6-paths", "srv6-routes"],
+    &["srv6-hints", "srv6-paths", "srv6-routes"],
     &["srv6-fabric", "nccl-net-abi"],
 ];
 
