@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use srv6_fabric::Family;
 use srv6_routes::EncapMode;
-use srv6_steer::Source;
+use srv6_steer::{AGENT_SOCKET, Attachment, Source};
 
 use crate::multipath::Rules;
 pub use fields::{FIELDS, Field};
@@ -25,6 +25,8 @@ use value::Reader;
 pub(crate) struct Config {
     pub(crate) transport: Choice,
     pub(crate) mode: Mode,
+    /// How to find the agent, and who this process is to it.
+    pub(crate) agent: Attachment,
     pub(crate) strict: bool,
     pub(crate) connect_timeout: Duration,
     pub(crate) log: log::LevelFilter,
@@ -48,8 +50,10 @@ pub(crate) enum Choice {
 /// `SRV6_MODE`: who installs routes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {
-    /// This process if it may, else nobody.
+    /// The agent if it answers, else this process if it may, else nobody.
     Auto,
+    /// The agent of the host.
+    Agent,
     /// This process.
     Local,
     /// Nobody.
@@ -87,11 +91,7 @@ impl Config {
             None | Some("auto") => Mode::Auto,
             Some("local") => Mode::Local,
             Some("off") => Mode::Off,
-            Some("agent") => reader.refuse_because(
-                "SRV6_MODE",
-                "needs srv6d, the agent, which this version doesn't have; use local or off",
-                Mode::Auto,
-            ),
+            Some("agent") => Mode::Agent,
             Some(_) => reader.refuse("SRV6_MODE", Mode::Auto),
         };
         let source = match (reader.text("JALAPENO_API_ENDPOINT"), reader.text("SRV6_TOPOLOGY")) {
@@ -141,9 +141,21 @@ impl Config {
             mtu,
             deadline,
         });
+        let agent = Attachment {
+            deadline,
+            job: reader.first_of(&["SRV6_JOB", "SLURM_JOB_ID", "TORCHELASTIC_RUN_ID"]).unwrap_or_default(),
+            // A launcher's variable that is no number is the launcher's affair.
+            rank: reader
+                .first_of(&["RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK", "SLURM_PROCID"])
+                .and_then(|rank| rank.parse().ok()),
+            ..Attachment::new(
+                reader.text("SRV6_AGENT_SOCKET").unwrap_or_else(|| AGENT_SOCKET.to_owned()).into(),
+            )
+        };
         let config = Self {
             transport,
             mode,
+            agent,
             strict: reader.flag("SRV6_STRICT"),
             connect_timeout: deadline,
             log: reader.parsed("SRV6_LOG").unwrap_or(log::LevelFilter::Info),
@@ -202,6 +214,9 @@ mod tests {
         let config = parse(&[
             ("SRV6_TRANSPORT", "/opt/libnccl-net-ofi.so"),
             ("SRV6_MODE", "local"),
+            ("SRV6_AGENT_SOCKET", "/run/pod/agent.sock"),
+            ("SRV6_JOB", "gpt"),
+            ("RANK", "12"),
             ("SRV6_STRICT", "1"),
             ("SRV6_CONNECT_TIMEOUT_MS", "250"),
             ("SRV6_LOG", "debug"),
@@ -226,6 +241,12 @@ mod tests {
         let wanted = Config {
             transport: Choice::Plugin("/opt/libnccl-net-ofi.so".into()),
             mode: Mode::Local,
+            agent: Attachment {
+                deadline: Duration::from_millis(250),
+                job: "gpt".to_owned(),
+                rank: Some(12),
+                ..Attachment::new("/run/pod/agent.sock".into())
+            },
             strict: true,
             connect_timeout: Duration::from_millis(250),
             log: log::LevelFilter::Debug,
@@ -295,8 +316,11 @@ mod tests {
     }
 
     #[test]
-    fn the_agent_is_refused_with_a_way_out() {
-        let text = parse(&[("SRV6_MODE", "agent")]).unwrap_err().to_string();
-        assert!(text.contains("srv6d") && text.contains("local"), "{text}");
+    fn the_agent_needs_no_source_and_learns_whose_flows_it_steers() {
+        let config = parse(&[("SRV6_MODE", "agent"), ("SLURM_JOB_ID", "77"), ("SLURM_PROCID", "3")]).unwrap();
+        assert_eq!((config.mode, config.steering), (Mode::Agent, None));
+        assert_eq!((config.agent.job.as_str(), config.agent.rank), ("77", Some(3)));
+        let config = parse(&[("SRV6_JOB", "gpt"), ("SLURM_JOB_ID", "77"), ("RANK", "first")]).unwrap();
+        assert_eq!((config.agent.job.as_str(), config.agent.rank), ("gpt", None));
     }
 }

@@ -9,7 +9,7 @@ use crate::{read, root, toml_string};
 
 /// Every package by its layer. Code of a layer depends on layers further down this list only.
 const LAYERS: [&[&str]; 4] = [
-    &["srv6ctl", "nccl-net-srv6"],
+    &["srv6ctl", "nccl-net-srv6", "srv6-agent"],
     &[
         "srv6-steer",
         "srv6-transport",
