@@ -1,6 +1,5 @@
 //! Why a call failed, and what NCCL is told.
 
-use std::error::Error as _;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -160,15 +159,20 @@ impl Error {
 
     /// The whole chain of causes on one line.
     pub(crate) fn chain(&self) -> String {
-        let mut text = self.to_string();
-        let mut cause = self.source();
-        while let Some(source) = cause {
-            // Writing to a String can't fail.
-            let _ = write!(text, ": {source}");
-            cause = source.source();
-        }
-        text
+        chain(self)
     }
+}
+
+/// An error and all its causes on one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        // Writing to a String can't fail.
+        let _ = write!(text, ": {source}");
+        cause = source.source();
+    }
+    text
 }
 
 #[cfg(test)]

@@ -284,6 +284,12 @@ fn start(config: &Config) -> Result<Steer, Failure> {
     let refused = |kind, reason: &str| Err(Failure { kind, reason: reason.to_owned() });
     let steering = match (config.mode, &config.steering) {
         (Mode::Off, _) => return refused(Kind::Settings, "SRV6_MODE=off"),
+        (Mode::Agent, _) => {
+            return refused(
+                Kind::Settings,
+                "the preload library installs routes itself: SRV6_MODE=agent is the plugin's; use local, auto or off",
+            );
+        }
         (_, None) => {
             return refused(
                 Kind::Settings,

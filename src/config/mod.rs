@@ -8,6 +8,7 @@ use std::time::Duration;
 
 pub(crate) use srv6_settings::{Mistakes, Mode};
 use srv6_settings::{Reader, Steering};
+use srv6_steer::Attachment;
 
 use crate::multipath::Settings;
 
@@ -16,6 +17,8 @@ use crate::multipath::Settings;
 pub(crate) struct Config {
     pub(crate) transport: Choice,
     pub(crate) mode: Mode,
+    /// How to find the agent, and who this process is to it.
+    pub(crate) agent: Attachment,
     pub(crate) strict: bool,
     pub(crate) connect_timeout: Duration,
     pub(crate) log: log::LevelFilter,
@@ -67,6 +70,7 @@ impl Config {
         let config = Self {
             transport,
             mode: steering.mode,
+            agent: steering.agent,
             strict,
             connect_timeout: steering.deadline,
             log: reader.parsed("SRV6_LOG").unwrap_or(log::LevelFilter::Info),
@@ -120,6 +124,9 @@ mod tests {
         let config = parse(&[
             ("SRV6_TRANSPORT", "/opt/libnccl-net-ofi.so"),
             ("SRV6_MODE", "local"),
+            ("SRV6_AGENT_SOCKET", "/run/pod/agent.sock"),
+            ("SRV6_JOB", "gpt"),
+            ("RANK", "12"),
             ("SRV6_STRICT", "1"),
             ("SRV6_CONNECT_TIMEOUT_MS", "250"),
             ("SRV6_LOG", "debug"),
@@ -147,6 +154,12 @@ mod tests {
         let wanted = Config {
             transport: Choice::Plugin("/opt/libnccl-net-ofi.so".into()),
             mode: Mode::Local,
+            agent: Attachment {
+                deadline: Duration::from_millis(250),
+                job: "gpt".to_owned(),
+                rank: Some(12),
+                ..Attachment::new("/run/pod/agent.sock".into())
+            },
             strict: true,
             connect_timeout: Duration::from_millis(250),
             log: log::LevelFilter::Debug,
@@ -236,8 +249,11 @@ mod tests {
     }
 
     #[test]
-    fn the_agent_is_refused_with_a_way_out() {
-        let text = parse(&[("SRV6_MODE", "agent")]).unwrap_err().to_string();
-        assert!(text.contains("srv6d") && text.contains("local"), "{text}");
+    fn the_agent_needs_no_source_and_learns_whose_flows_it_steers() {
+        let config = parse(&[("SRV6_MODE", "agent"), ("SLURM_JOB_ID", "77"), ("SLURM_PROCID", "3")]).unwrap();
+        assert_eq!((config.mode, config.steering), (Mode::Agent, None));
+        assert_eq!((config.agent.job.as_str(), config.agent.rank), ("77", Some(3)));
+        let config = parse(&[("SRV6_JOB", "gpt"), ("SLURM_JOB_ID", "77"), ("RANK", "first")]).unwrap();
+        assert_eq!((config.agent.job.as_str(), config.agent.rank), ("gpt", None));
     }
 }

@@ -116,6 +116,35 @@ fn the_table_of_settings_is_the_list() {
     }
 }
 
+/// Rows of the table that follows a heading.
+fn table_under<'a>(text: &'a str, heading: &str) -> Vec<Vec<&'a str>> {
+    let (_, section) = text.split_once(heading).unwrap_or_else(|| panic!("no {heading}"));
+    first_table(section)
+}
+
+#[test]
+fn the_agents_table_of_settings_is_its_list() {
+    let document = read("docs/CONFIG.md");
+    let rows: Vec<String> =
+        table_under(&document, "\n## srv6d\n").iter().map(|row| row.join(" | ")).collect();
+    let wanted: Vec<String> = srv6_agent::FIELDS
+        .iter()
+        .map(|field| {
+            let default =
+                if field.default.is_empty() { NOTHING.to_owned() } else { format!("`{}`", field.default) };
+            format!("`{}` | {} | {default} | {}", field.name, field.wanted, field.text)
+        })
+        .collect();
+    let lines: Vec<String> = wanted.iter().map(|row| format!("| {row} |")).collect();
+    assert_eq!(rows, wanted, "docs/CONFIG.md: want\n{}", lines.join("\n"));
+    // What both have is described once, and has the same default in both.
+    for field in srv6_agent::SHARED {
+        let ours = FIELDS.iter().find(|ours| ours.name == field.name);
+        let ours = ours.unwrap_or_else(|| panic!("{} is not in the plugin's list", field.name));
+        assert_eq!(ours.default, field.default, "{}", field.name);
+    }
+}
+
 #[test]
 fn settings_that_documents_name_exist() {
     for document in documents() {

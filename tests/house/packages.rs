@@ -9,7 +9,7 @@ use crate::{read, root, toml_string};
 
 /// Every package by its layer. Code of a layer depends on layers further down this list only.
 const LAYERS: [&[&str]; 5] = [
-    &["srv6ctl", "nccl-net-srv6", "srv6-shim"],
+    &["srv6ctl", "nccl-net-srv6", "srv6-shim", "srv6-agent"],
     &["srv6-settings"],
     &[
         "srv6-steer",
@@ -20,7 +20,7 @@ const LAYERS: [&[&str]; 5] = [
         "srv6-sim",
         "srv6-vpp-standin",
     ],
-    &["srv6-paths", "srv6-routes"],
+    &["srv6-hints", "srv6-paths", "srv6-routes"],
     &["srv6-fabric", "nccl-net-abi"],
 ];
 

@@ -1,6 +1,8 @@
 //! srv6ctl: lab, path server, benchmarks and routes, one file per subcommand.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line program prints")]
 
+mod agent;
+mod agent_socket;
 mod bench;
 mod completions;
 mod config;
@@ -8,10 +10,13 @@ mod dataplane;
 mod decode;
 mod demo;
 mod doctor;
+mod drain;
 mod echo;
 mod env;
 mod experiment;
+mod flows;
 mod gc;
+mod hints;
 mod interfaces;
 mod lab;
 mod man;
@@ -23,6 +28,7 @@ mod routes;
 mod serve;
 mod sim;
 mod table;
+mod undrain;
 mod verify;
 
 use std::process::ExitCode;
@@ -39,36 +45,46 @@ struct Cli {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
+    Agent(agent::AgentCommandArgs),
     Bench(bench::BenchArgs),
     Completions(completions::CompletionsArgs),
     Demo(demo::DemoArgs),
     Doctor(doctor::DoctorArgs),
+    Drain(drain::DrainArgs),
     Env(env::EnvArgs),
+    Flows(flows::FlowsArgs),
     Gc(gc::GcArgs),
+    Hints(hints::HintsArgs),
     Lab(lab::LabArgs),
     Man(man::ManArgs),
     Paths(paths::PathsArgs),
     Routes(routes::RoutesArgs),
     Serve(serve::ServeArgs),
     Sim(Box<sim::SimArgs>),
+    Undrain(undrain::UndrainArgs),
     Verify(verify::VerifyArgs),
 }
 
 fn main() -> ExitCode {
     env_logger::Builder::from_env(env_logger::Env::new().filter_or("SRV6_LOG", "warn")).init();
     let result = match Cli::parse().command {
+        Command::Agent(args) => agent::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Completions(args) => completions::run(&args, Cli::command()),
         Command::Demo(args) => demo::run(&args),
         Command::Doctor(args) => return exit(doctor::run(&args)),
+        Command::Drain(args) => drain::run(&args),
         Command::Env(args) => return exit(env::run(&args)),
+        Command::Flows(args) => flows::run(&args),
         Command::Gc(args) => gc::run(&args),
+        Command::Hints(args) => hints::run(&args),
         Command::Lab(args) => lab::run(args),
         Command::Man(args) => man::run(&args, Cli::command()),
         Command::Paths(args) => paths::run(&args),
         Command::Routes(args) => routes::run(&args),
         Command::Serve(args) => serve::run(args),
         Command::Sim(args) => sim::run(&args),
+        Command::Undrain(args) => undrain::run(&args),
         Command::Verify(args) => return exit(verify::run(&args)),
     };
     exit(result.map(|()| ExitCode::SUCCESS))

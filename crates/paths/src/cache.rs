@@ -84,6 +84,22 @@ impl Paths {
         self.known_topology(deadline).map(|(topology, _)| topology)
     }
 
+    /// The fabric as it was read at `since` or later, reading it now if it must be. An older one doesn't do.
+    ///
+    /// # Errors
+    /// Why it isn't to be had; the deadline is kept, and what is remembered stays.
+    pub fn topology_since(&mut self, since: Instant, deadline: Instant) -> Result<Arc<Topology>, PathError> {
+        if let Some(known) = &self.topology
+            && known.since >= since
+        {
+            return Ok(Arc::clone(&known.value));
+        }
+        match self.recent_failure() {
+            Some(error) => Err(error),
+            None => self.read(deadline).map(|(topology, _)| topology),
+        }
+    }
+
     /// The fabric as last read, reading it if it never was or is no longer fresh.
     fn known_topology(&mut self, deadline: Instant) -> Result<(Arc<Topology>, Instant), PathError> {
         if let Some(known) = &self.topology
@@ -97,31 +113,29 @@ impl Paths {
                 None => Err(error),
             };
         }
-        match self.source.topology(deadline) {
-            Ok(topology) => {
-                let since = Instant::now();
-                // Positions of the old topology mean nothing in the new one.
-                if !self.topology.as_ref().is_some_and(|old| same_vertices(&old.value, &topology)) {
-                    self.pairs.clear();
-                }
-                self.topology = Some(Known { value: Arc::clone(&topology), since });
-                self.failure = None;
-                Ok((topology, since))
+        match (self.read(deadline), &self.topology) {
+            (Err(error), Some(known)) => {
+                log::warn!(
+                    "topology could not be read again, using the one of {:.0} s ago: {error}",
+                    known.since.elapsed().as_secs_f64()
+                );
+                Ok((Arc::clone(&known.value), known.since))
             }
-            Err(error) => {
-                self.remember_failure(&error);
-                match &self.topology {
-                    Some(known) => {
-                        log::warn!(
-                            "topology could not be read again, using the one of {:.0} s ago: {error}",
-                            known.since.elapsed().as_secs_f64()
-                        );
-                        Ok((Arc::clone(&known.value), known.since))
-                    }
-                    None => Err(error),
-                }
-            }
+            (result, _) => result,
         }
+    }
+
+    fn read(&mut self, deadline: Instant) -> Result<(Arc<Topology>, Instant), PathError> {
+        let topology = self.source.topology(deadline).inspect_err(|error| self.remember_failure(error))?;
+        let since = Instant::now();
+        // Positions of the old topology mean nothing in one with other vertices, and its paths may be gone in one with other
+        // links.
+        if !self.topology.as_ref().is_some_and(|old| same_graph(&old.value, &topology)) {
+            self.pairs.clear();
+        }
+        self.topology = Some(Known { value: Arc::clone(&topology), since });
+        self.failure = None;
+        Ok((topology, since))
     }
 
     fn ends(&self, topology: &Topology, flow: Flow) -> Result<(VertexIndex, VertexIndex), PathError> {
@@ -216,6 +230,7 @@ impl Paths {
     }
 }
 
-fn same_vertices(a: &Topology, b: &Topology) -> bool {
+fn same_graph(a: &Topology, b: &Topology) -> bool {
     a.vertices().map(|(_, v)| &v.id).eq(b.vertices().map(|(_, v)| &v.id))
+        && a.edges().iter().map(|e| (e.from, e.to)).eq(b.edges().iter().map(|e| (e.from, e.to)))
 }

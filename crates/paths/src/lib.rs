@@ -7,10 +7,12 @@ mod cache;
 mod error;
 mod file;
 mod jalapeno;
+mod shared;
 mod source;
 
 pub use cache::{CacheLimits, Paths};
 pub use error::{ApiError, FileError, PathError};
 pub use file::{TopologyFile, read_topology, topology_changed};
 pub use jalapeno::{Jalapeno, JalapenoConfig};
+pub use shared::SharedSource;
 pub use source::{Answer, Candidates, MAX_PATHS, Origin, PathSource, Query};

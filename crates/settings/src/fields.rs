@@ -15,7 +15,7 @@ pub struct Field {
 
 /// Every setting, in the order of the documentation. The plugin and the shim know each other's, since both may be in
 /// one environment.
-pub const FIELDS: [Field; 27] = [
+pub const FIELDS: [Field; 29] = [
     Field {
         name: "JALAPENO_API_ENDPOINT",
         wanted: "a URL such as http://[2001:db8::5]:30800, with or without /api/v1",
@@ -48,10 +48,23 @@ pub const FIELDS: [Field; 27] = [
     },
     Field {
         name: "SRV6_MODE",
-        wanted: "auto, local or off",
+        wanted: "auto, agent, local or off",
         default: "auto",
-        text: "Who installs routes. local: this process, which needs CAP_NET_ADMIN. off: nobody, connections go \
-               unsteered. auto: local if allowed and a source of paths is set, else off with a warning.",
+        text: "Who installs routes. agent: srv6d, the agent of the host. local: this process, which needs CAP_NET_ADMIN. \
+               off: nobody, connections go unsteered. auto: the agent if it answers, else local if allowed and a source of \
+               paths is set, else off with a warning.",
+    },
+    Field {
+        name: "SRV6_AGENT_SOCKET",
+        wanted: "the path of a unix socket",
+        default: "/run/srv6/agent.sock",
+        text: "Where the agent of the host is found.",
+    },
+    Field {
+        name: "SRV6_JOB",
+        wanted: "a name",
+        default: "",
+        text: "What the agent calls this job in lists and metrics. Unset: SLURM_JOB_ID or TORCHELASTIC_RUN_ID.",
     },
     Field {
         name: "SRV6_STRICT",

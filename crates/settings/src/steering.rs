@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use srv6_routes::EncapMode;
-use srv6_steer::Source;
+use srv6_steer::{AGENT_SOCKET, Attachment, Source};
 
 use crate::Reader;
 use crate::platform::Platform;
@@ -16,6 +16,8 @@ pub struct Steering {
     pub mode: Mode,
     /// How long a connection waits for its path.
     pub deadline: Duration,
+    /// How the agent is found, and what it is told.
+    pub agent: Attachment,
     /// `None` without a source of paths.
     pub config: Option<srv6_steer::Config>,
 }
@@ -23,8 +25,10 @@ pub struct Steering {
 /// `SRV6_MODE`: who installs routes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// This process if it may, else nobody.
+    /// The agent if it answers, else this process if it may, else nobody.
     Auto,
+    /// The agent of the host.
+    Agent,
     /// This process.
     Local,
     /// Nobody.
@@ -38,11 +42,7 @@ impl Steering {
             None | Some("auto") => Mode::Auto,
             Some("local") => Mode::Local,
             Some("off") => Mode::Off,
-            Some("agent") => reader.refuse_because(
-                "SRV6_MODE",
-                "needs srv6d, the agent, which this version doesn't have; use local or off",
-                Mode::Auto,
-            ),
+            Some("agent") => Mode::Agent,
             Some(_) => reader.refuse("SRV6_MODE", Mode::Auto),
         };
         let source = match (reader.text("JALAPENO_API_ENDPOINT"), reader.text("SRV6_TOPOLOGY")) {
@@ -92,6 +92,17 @@ impl Steering {
             mtu,
             deadline,
         });
-        Self { mode, deadline, config }
+        let agent = Attachment {
+            deadline,
+            job: reader.first_of(&["SRV6_JOB", "SLURM_JOB_ID", "TORCHELASTIC_RUN_ID"]).unwrap_or_default(),
+            // A launcher's variable that is no number is the launcher's affair.
+            rank: reader
+                .first_of(&["RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK", "SLURM_PROCID"])
+                .and_then(|rank| rank.parse().ok()),
+            ..Attachment::new(
+                reader.text("SRV6_AGENT_SOCKET").unwrap_or_else(|| AGENT_SOCKET.to_owned()).into(),
+            )
+        };
+        Self { mode, deadline, agent, config }
     }
 }

@@ -47,6 +47,11 @@ impl Reader {
         self.variables.get(name).cloned()
     }
 
+    /// The first of these that is set: names that launchers give to the same thing.
+    pub fn first_of(&self, names: &[&'static str]) -> Option<String> {
+        names.iter().find_map(|name| self.text(name))
+    }
+
     /// 0 or 1; unset is 0.
     pub fn flag(&mut self, name: &'static str) -> bool {
         match self.text(name).as_deref() {

@@ -5,8 +5,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use srv6_fabric::Policy;
+use srv6_paths::{Jalapeno, JalapenoConfig, PathSource, TopologyFile};
 use srv6_routes::EncapMode;
 use srv6_routes::vpp::VppConfig;
+
+use crate::SteerError;
 
 /// Where paths come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,5 +73,24 @@ impl Config {
             mtu: None,
             deadline: Duration::from_secs(5),
         }
+    }
+
+    /// Opens the source of paths; nothing is asked yet.
+    ///
+    /// # Errors
+    /// An API address that is none.
+    pub fn open_source(&self) -> Result<Box<dyn PathSource>, SteerError> {
+        Ok(match &self.source {
+            Source::Api(endpoint) => Box::new(Jalapeno::new(JalapenoConfig {
+                endpoint: endpoint.clone(),
+                graph: self.graph.clone(),
+                hosts: self.hosts.clone(),
+                // Leaves time for the next request of the same flow: a path takes two.
+                request_timeout: self.deadline.mul_f64(0.6),
+            })?),
+            Source::File(path) => {
+                Box::new(TopologyFile::new(path.clone(), self.graph.clone(), self.hosts.clone()))
+            }
+        })
     }
 }

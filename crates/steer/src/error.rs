@@ -2,11 +2,14 @@
 
 use std::io;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use srv6_fabric::{CarrierError, Family};
 use srv6_paths::{ApiError, PathError};
 use srv6_routes::{Pinning, RouteError};
+
+use crate::protocol::ProtocolError;
 
 /// A flow, or all of steering, that failed.
 #[derive(Debug, thiserror::Error)]
@@ -73,6 +76,40 @@ pub enum SteerError {
     Late {
         /// Time since the request.
         waited: Duration,
+    },
+    /// No agent.
+    #[error("no agent at {}", socket.display())]
+    AgentUnreachable {
+        /// Its socket.
+        socket: PathBuf,
+        /// The operating system's reason.
+        #[source]
+        source: io::Error,
+    },
+    /// An agent that doesn't do its work.
+    #[error("the agent at {} did not answer within {} ms", socket.display(), waited.as_millis())]
+    AgentTimeout {
+        /// Its socket.
+        socket: PathBuf,
+        /// How long was waited.
+        waited: Duration,
+    },
+    /// The agent doesn't want this process.
+    #[error("the agent at {} refuses: {reason}", socket.display())]
+    AgentRefused {
+        /// Its socket.
+        socket: PathBuf,
+        /// Its words.
+        reason: String,
+    },
+    /// Something else than an agent.
+    #[error("what answers at {} is no agent of this version", socket.display())]
+    AgentProtocol {
+        /// Its socket.
+        socket: PathBuf,
+        /// What came.
+        #[source]
+        source: ProtocolError,
     },
     /// No background thread.
     #[error("the steering thread could not be started")]

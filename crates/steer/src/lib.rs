@@ -5,30 +5,47 @@
 //! paths at once. Everything that blocks happens on one background thread.
 #![forbid(unsafe_code)]
 
+mod agent;
 mod choice;
 mod config;
+mod control;
+mod denials;
 mod error;
 mod lanes;
 mod notice;
+mod on_change;
 mod permission;
+pub mod protocol;
+mod report;
+mod resolver;
+mod serving;
 mod steered;
 mod worker;
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Weak, mpsc};
 use std::time::{Duration, Instant};
 
+pub use agent::{AgentSession, Attachment};
 pub use config::{Config, Source};
+pub use control::Awaited;
+pub use denials::{Denials, Objection, Place};
 pub use error::SteerError;
 pub use lanes::{LanePath, Lanes, LanesHold, LanesStatus, LanesWanted};
 use notice::Notice;
+pub use on_change::OnChange;
 use parking_lot::Mutex;
 pub use permission::may_change_routes;
+pub use report::{FlowReport, Moved, Moves, Reason, Report, SourceReport};
+pub use serving::Serving;
 use srv6_fabric::{Flow, Topology};
 use srv6_paths::PathError;
 pub use srv6_routes::Pinning;
 pub use steered::{Status, Steered};
-use worker::{Job, Worker};
+use worker::{Job, Jobs, Worker};
+
+/// Where clients find the agent unless told otherwise.
+pub const AGENT_SOCKET: &str = "/run/srv6/agent.sock";
 
 /// Name of the background thread, as the kernel shows it.
 pub const THREAD: &str = "srv6-steer";
@@ -36,7 +53,7 @@ pub const THREAD: &str = "srv6-steer";
 /// Steering of one process and network namespace. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Steer {
-    jobs: mpsc::Sender<Job>,
+    jobs: Arc<Jobs>,
     process: u32,
 }
 
@@ -52,10 +69,63 @@ pub struct Hold {
 pub(crate) struct Slot {
     pub(crate) flow: Flow,
     pub(crate) since: Instant,
-    pub(crate) status: Mutex<Status>,
-    pub(crate) notice: Mutex<Option<Notice<Steered, SteerError>>>,
+    status: Mutex<Status>,
+    notice: Mutex<Option<Notice<Steered, SteerError>>>,
+    on_change: Option<OnChange>,
     /// Set when the connection is given up: an answer not yet worked out needn't be.
     pub(crate) abandoned: AtomicBool,
+}
+
+impl Slot {
+    /// A request of our own: `tell` gets each of its answers.
+    pub(crate) fn answering(
+        flow: Flow,
+        since: Instant,
+        tell: impl Fn(Status) + Send + Sync + 'static,
+    ) -> Arc<Self> {
+        Arc::new_cyclic(|slot: &Weak<Self>| {
+            let slot = slot.clone();
+            let tell = move || {
+                if let Some(slot) = slot.upgrade() {
+                    tell(slot.status());
+                }
+            };
+            Self {
+                flow,
+                since,
+                status: Mutex::new(Status::Pending),
+                notice: Mutex::new(None),
+                on_change: Some(OnChange::new(tell)),
+                abandoned: AtomicBool::new(false),
+            }
+        })
+    }
+
+    /// Leaves an answer, or a changed one.
+    pub(crate) fn publish(&self, status: Status) {
+        *self.status.lock() = status;
+        if let Some(on_change) = &self.on_change {
+            on_change.call();
+        }
+    }
+
+    /// Tells who waits for the first answer.
+    pub(crate) fn notify(&self, answer: Result<Arc<Steered>, SteerError>) {
+        let notice = self.notice.lock().take();
+        if let Some(notice) = notice {
+            notice.give(answer);
+        }
+    }
+
+    /// The answer as it is.
+    pub(crate) fn status(&self) -> Status {
+        self.status.lock().clone()
+    }
+
+    /// Whether the connection was given up.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.abandoned.load(Ordering::Relaxed)
+    }
 }
 
 impl Steer {
@@ -67,48 +137,74 @@ impl Steer {
     /// # Errors
     /// A path source or dataplane that can't work at all: a wrong address, no netlink socket, no thread.
     pub fn start(config: Config) -> Result<Self, SteerError> {
+        Self::run(config, None)
+    }
+
+    /// Starts the background thread in the calling thread's network namespace, for flows of other processes in it.
+    ///
+    /// What it finds is left alone until [`Self::tidy`]: it may belong to processes that ask again, and a route that
+    /// leads over a path of the flow's is taken over as it is.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn serve(config: Config, serving: Serving) -> Result<Self, SteerError> {
+        Self::run(config, Some(serving))
+    }
+
+    fn run(config: Config, serving: Option<Serving>) -> Result<Self, SteerError> {
         let (jobs, inbox) = mpsc::channel();
-        let worker = Worker::new(config)?;
+        let worker = Worker::new(config, serving, &jobs)?;
         std::thread::Builder::new()
             .name(THREAD.to_owned())
             .spawn(move || worker.run(&inbox))
             .map_err(|source| SteerError::Thread { source })?;
-        Ok(Self { jobs, process: std::process::id() })
+        Ok(Self { jobs: Arc::new(Jobs::new(jobs)), process: std::process::id() })
     }
 
     /// Asks for a flow to be steered. Returns at once; never blocks.
     pub fn request(&self, flow: Flow) -> Hold {
-        self.submit(flow, None)
+        self.submit(flow, None, None)
     }
 
-    /// As [`Self::request`], and calls `done` with the answer, on the background thread.
+    /// As [`Self::request`]; `on_change` is called whenever [`Hold::status`] changes, also later, when the flow is moved.
+    pub fn request_watched(&self, flow: Flow, on_change: Option<OnChange>) -> Hold {
+        self.submit(flow, on_change, None)
+    }
+
+    /// As [`Self::request`], and calls `done` with the first answer, on the background thread.
     ///
-    /// Where there will be no answer (a forked process, the thread has ended, the hold was dropped first) `done` is dropped
-    /// uncalled; the hold's status says why.
+    /// Where that thread gives no answer (a forked process, the thread has ended, the hold was dropped first, an agent
+    /// steers) `done` is dropped uncalled; the hold's status says why.
     pub fn request_then(
         &self,
         flow: Flow,
         done: impl FnOnce(Result<Arc<Steered>, SteerError>) + Send + 'static,
     ) -> Hold {
-        self.submit(flow, Some(Notice::new(done)))
+        self.submit(flow, None, Some(Notice::new(done)))
     }
 
-    fn submit(&self, flow: Flow, notice: Option<Notice<Steered, SteerError>>) -> Hold {
+    fn submit(
+        &self,
+        flow: Flow,
+        on_change: Option<OnChange>,
+        notice: Option<Notice<Steered, SteerError>>,
+    ) -> Hold {
         let slot = Arc::new(Slot {
             flow: Flow { src: flow.src.to_canonical(), dst: flow.dst.to_canonical() },
             since: Instant::now(),
             status: Mutex::new(Status::Pending),
             notice: Mutex::new(notice),
+            on_change,
             abandoned: AtomicBool::new(false),
         });
         // A forked child has the channel but not the thread behind it.
         if std::process::id() != self.process {
-            *slot.status.lock() = Status::Failed("this process was forked from the one that steers".into());
+            slot.publish(Status::Failed("this process was forked from the one that steers".into()));
             slot.notice.lock().take();
             return Hold { slot, owner: None };
         }
         if self.jobs.send(Job::Acquire(Arc::clone(&slot))).is_err() {
-            *slot.status.lock() = Status::Failed("the steering thread has ended".into());
+            slot.publish(Status::Failed("the steering thread has ended".into()));
             slot.notice.lock().take();
             return Hold { slot, owner: None };
         }
@@ -128,8 +224,18 @@ impl Steer {
     /// Connections of a flow begin at different paths. Those of this host to the same destination share routes, each with its
     /// own references; a plain [`Self::request`] for the same flow has a route of its own and isn't disturbed.
     pub fn request_lanes(&self, flow: Flow, wanted: LanesWanted) -> LanesHold {
+        self.request_lanes_watched(flow, wanted, None)
+    }
+
+    /// As [`Self::request_lanes`]; `on_change` is called whenever [`LanesHold::status`] changes.
+    pub fn request_lanes_watched(
+        &self,
+        flow: Flow,
+        wanted: LanesWanted,
+        on_change: Option<OnChange>,
+    ) -> LanesHold {
         let flow = Flow { src: flow.src.to_canonical(), dst: flow.dst.to_canonical() };
-        let (hold, claim) = LanesHold::new(flow, wanted);
+        let (hold, claim) = LanesHold::new(flow, wanted, on_change);
         // A forked child has the channel but not the thread behind it.
         if std::process::id() != self.process {
             claim.publish(LanesStatus::Failed("this process was forked from the one that steers".into()));
@@ -140,6 +246,12 @@ impl Steer {
             return hold;
         }
         hold.owned_by(self.clone())
+    }
+
+    /// Removes routes and rules that nobody holds, once it is known who still needs some. Returns at once.
+    pub fn tidy(&self) {
+        // An error means that the thread is gone, and nobody can tidy then.
+        let _ended = self.jobs.send(Job::Tidy);
     }
 
     /// Waits until everything asked for and given back before this call is done, at most for `patience`.
@@ -160,7 +272,7 @@ impl Hold {
 
     /// How far it is. Never blocks for longer than the copy of an answer takes.
     pub fn status(&self) -> Status {
-        self.slot.status.lock().clone()
+        self.slot.status()
     }
 }
 

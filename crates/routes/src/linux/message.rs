@@ -56,6 +56,13 @@ pub(super) fn table(key: &RouteKey) -> RouteMessage {
     message
 }
 
+/// Asks for our routes of one table and family.
+pub(super) fn ours_in(key: &RouteKey) -> RouteMessage {
+    let mut message = table(key);
+    message.header.protocol = RouteProtocol::Other(PROTOCOL);
+    message
+}
+
 /// Asks for the entry that a packet to `destination` would match, the entry itself rather than the outcome; with a
 /// selector that of a TCP packet from such a socket.
 pub(super) fn lookup(

@@ -2,6 +2,7 @@
 
 mod message;
 mod rules;
+mod watch;
 
 use std::future::Future;
 use std::io;
@@ -17,8 +18,10 @@ use srv6_fabric::Flow;
 use tokio::runtime::Runtime;
 
 use crate::{
-    Capabilities, Dataplane, Interface, LaneRules, Reach, Route, RouteError, RouteKey, Selector, Target,
+    Capabilities, Dataplane, Interface, LaneRules, Reach, Route, RouteError, RouteKey, Selector, Slot,
+    Target, Watch,
 };
+use watch::LinuxWatch;
 
 /// Attempts of one change before a lack of memory is believed.
 ///
@@ -180,9 +183,39 @@ impl Dataplane for LinuxRoutes {
     }
 
     fn find(&mut self, key: &RouteKey) -> Result<Option<Route>, RouteError> {
-        let family =
-            if key.destination.address().is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
-        Ok(self.dump(family)?.iter().filter_map(message::read).find(|r| r.key == *key))
+        // A list grows with the routes that there are; what a packet would take is one answer, and as a rule says enough: the
+        // longest prefix of a table is either ours, or there is none of ours. Only a better one of the same length hides it,
+        // and only unmarked packets never see the tables of slots.
+        if Slot::of_table(key.table).is_none() {
+            let packet = key.destination.address();
+            let request = self.handle.route().get(message::lookup(None, packet, None));
+            match self.wait(async move { request.execute().boxed_local().try_next().await }) {
+                Ok(Some(found)) => {
+                    let entry = message::entry(&found);
+                    if entry.is_at(key) {
+                        return Ok(message::read(&found));
+                    }
+                    if entry.table == key.table && entry.prefix_len < key.destination.length() {
+                        return Ok(None);
+                    }
+                }
+                Ok(None) => {}
+                Err(error) if is_unreachable(&error) => {}
+                Err(source) => {
+                    return Err(RouteError::Kernel {
+                        doing: format!("look for {}", key.destination),
+                        source,
+                    });
+                }
+            }
+        }
+        let request = self.handle.route().get(message::ours_in(key));
+        match self.wait(async move { request.execute().boxed_local().try_collect::<Vec<_>>().await }) {
+            Ok(found) => Ok(found.iter().filter_map(message::read).find(|route| route.key == *key)),
+            // No route of this family was ever in the table.
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
+            Err(source) => Err(RouteError::Kernel { doing: "list routes".to_owned(), source }),
+        }
     }
 
     fn set(&mut self, route: &Route) -> Result<(), RouteError> {
@@ -210,8 +243,18 @@ impl Dataplane for LinuxRoutes {
                 protocol: other.protocol,
             });
         }
+        self.replace(route)
+    }
+
+    fn replace(&mut self, route: &Route) -> Result<(), RouteError> {
+        let routes = self.handle.route();
+        let message = message::route(route);
         self.change(|| routes.add(message.clone()).replace().execute())
             .map_err(|source| self.refusal(route, source))
+    }
+
+    fn watch(&mut self) -> Result<Option<Box<dyn Watch>>, RouteError> {
+        Ok(Some(Box::new(LinuxWatch::new()?)))
     }
 
     fn remove(&mut self, key: &RouteKey) -> Result<(), RouteError> {

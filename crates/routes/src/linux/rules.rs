@@ -128,7 +128,7 @@ fn message(rule: Rule) -> RuleMessage {
 }
 
 /// Reads a dumped rule. `None` for anything that isn't in the form that we write.
-fn read(found: &RuleMessage) -> Option<Rule> {
+pub(super) fn read(found: &RuleMessage) -> Option<Rule> {
     let family = match found.header.family {
         AddressFamily::Inet => Family::V4,
         AddressFamily::Inet6 => Family::V6,

@@ -20,7 +20,7 @@ use srv6_routes::{Pinning, Slot};
 pub(crate) use ways::{Demand, Ways};
 
 use crate::worker::Job;
-use crate::{Steer, Steered};
+use crate::{OnChange, Steer, Steered};
 
 /// What one connection wants.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,6 +111,7 @@ pub(crate) struct LanesClaim {
     pub(crate) since: Instant,
     status: Mutex<LanesStatus>,
     generation: AtomicU64,
+    on_change: Option<OnChange>,
     /// Set when the connection is given up: an answer not yet worked out needn't be.
     pub(crate) abandoned: AtomicBool,
 }
@@ -123,11 +124,28 @@ impl LanesClaim {
     pub(crate) fn publish(&self, status: LanesStatus) {
         *self.status.lock() = status;
         self.generation.fetch_add(1, Ordering::Release);
+        if let Some(on_change) = &self.on_change {
+            on_change.call();
+        }
+    }
+
+    /// The answer as it is.
+    pub(crate) fn status(&self) -> LanesStatus {
+        self.status.lock().clone()
+    }
+
+    /// Whether the connection was given up.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.abandoned.load(Ordering::Relaxed)
     }
 }
 
 impl LanesHold {
-    pub(crate) fn new(flow: Flow, wanted: LanesWanted) -> (Self, Arc<LanesClaim>) {
+    pub(crate) fn new(
+        flow: Flow,
+        wanted: LanesWanted,
+        on_change: Option<OnChange>,
+    ) -> (Self, Arc<LanesClaim>) {
         let claim = Arc::new(LanesClaim {
             number: NEXT.fetch_add(1, Ordering::Relaxed),
             flow,
@@ -135,6 +153,7 @@ impl LanesHold {
             since: Instant::now(),
             status: Mutex::new(LanesStatus::Pending),
             generation: AtomicU64::new(0),
+            on_change,
             abandoned: AtomicBool::new(false),
         });
         (Self { claim: Arc::clone(&claim), owner: None }, claim)
@@ -152,7 +171,7 @@ impl LanesHold {
 
     /// How far it is, and the lanes as they are now. Never blocks for longer than the copy of an answer takes.
     pub fn status(&self) -> LanesStatus {
-        self.claim.status.lock().clone()
+        self.claim.status()
     }
 
     /// Changes whenever [`Self::status`] does: one load, for a data path that asks often.
@@ -172,16 +191,18 @@ impl LanesHold {
     /// (see [`Self::generation`]). Once per path, however often and by however many connections it is said. The path is not
     /// given to new connections for some seconds, and for longer each time it comes back and fails again.
     pub fn avoid(&self, lane: usize) {
-        let (Some(owner), Some(path)) = (&self.owner, self.lane(lane)) else { return };
-        if std::process::id() == owner.process {
-            let avoid = Job::Avoid {
-                claim: Arc::clone(&self.claim),
-                lane,
-                seen: path.segments,
-                hops: path.steered.hops,
-            };
+        if let Some(path) = self.lane(lane) {
+            self.avoid_seen(lane, path.segments, path.steered.hops);
+        }
+    }
+
+    /// As [`Self::avoid`], for the path that the lane had when it was seen dead: it may have moved since.
+    pub fn avoid_seen(&self, lane: usize, seen: Segments, hops: Vec<String>) {
+        if let Some(owner) = &self.owner
+            && std::process::id() == owner.process
+        {
             // An error means that the thread is gone: nobody can move the lane then.
-            let _ended = owner.jobs.send(avoid);
+            let _ended = owner.jobs.send(Job::Avoid { claim: Arc::clone(&self.claim), lane, seen, hops });
         }
     }
 

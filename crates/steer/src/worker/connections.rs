@@ -8,6 +8,7 @@ use srv6_fabric::{Flow, Prefix, Segments};
 use srv6_routes::{PinningReport, Route, RouteKey, RuleKey, Slot, Target};
 
 use crate::lanes::{Avoided, LanesClaim, Ways};
+use crate::report::{Moves, Reason};
 use crate::{LanePath, Lanes, LanesStatus, Pinning, Steered};
 
 /// The connections with lanes of this process, and what was learned with them.
@@ -15,7 +16,7 @@ use crate::{LanePath, Lanes, LanesStatus, Pinning, Steered};
 pub(super) struct Connections {
     pub(super) open: HashMap<u64, Connection>,
     /// Those that could not have lanes, and have their flow steered as a whole.
-    pub(super) whole: HashMap<u64, Flow>,
+    pub(super) whole: HashMap<u64, Arc<crate::Slot>>,
     /// How many connections each flow has had: where the next one begins.
     pub(super) begun: HashMap<Flow, usize>,
     pub(super) avoided: Avoided,
@@ -47,6 +48,8 @@ pub(super) struct Use {
     pub(super) segments: Segments,
     /// Position of that path; `None` for one of another process that isn't among ours.
     pub(super) way: Option<usize>,
+    /// How often this connection's lane has moved.
+    pub(super) moves: Moves,
 }
 
 impl Connection {
@@ -84,8 +87,8 @@ impl Connection {
         self.claim.publish(LanesStatus::Ready(Arc::new(self.lanes(avoided))));
     }
 
-    /// Takes over what routes of its slots say: another process may have chosen, or moved them.
-    pub(super) fn adopt(&mut self, routes: &[Route]) {
+    /// Takes over what routes of its slots say: another process may have chosen, or, for a `reason`, something has moved them.
+    pub(super) fn adopt(&mut self, routes: &[Route], reason: Option<Reason>) {
         for used in &mut self.uses {
             let key = lane_key(used.slot, self.claim.flow);
             let route = routes.iter().find(|route| route.key == key);
@@ -94,6 +97,9 @@ impl Connection {
             {
                 used.way = self.ways.position(segments);
                 used.segments = segments.clone();
+                if let Some(reason) = reason {
+                    *used.moves.entry(reason).or_default() += 1;
+                }
             }
         }
     }

@@ -7,37 +7,63 @@ use srv6_fabric::{Family, Flow, Policy, Segments};
 use srv6_paths::{Answer, Query};
 use srv6_routes::{Interface, Route, RouteError, RouteKey, RuleKey, Selector, Slot, Target, pinning};
 
-use super::Worker;
 use super::connections::{Connection, Use, lane_key};
+use super::{Asked, Worker};
 use crate::error::chain;
 use crate::lanes::{Demand, LanesClaim, Ways};
-use crate::{Lanes, Pinning, SteerError};
+use crate::report::Moves;
+use crate::resolver::Question;
+use crate::{Lanes, LanesStatus, Pinning, Status, SteerError};
 
 impl Worker {
-    pub(super) fn open_lanes(&mut self, claim: &Arc<LanesClaim>) -> Result<Lanes, SteerError> {
+    pub(super) fn ask_lanes(&mut self, claim: &Arc<LanesClaim>) -> Result<(), SteerError> {
         let flow = claim.flow;
         let deadline = self.check(flow, claim.since)?;
         let capabilities = self.dataplane.capabilities(flow.src);
         if let Some(reason) = capabilities.no_pinning {
-            // Steered as a whole it is at least off the paths of others.
-            let path = self.steer(flow, claim.since)?.hops.join(" > ");
-            self.connections.whole.insert(claim.number, flow);
-            return Err(SteerError::NoSockets { dataplane: capabilities.name, reason, path });
+            self.steer_whole(claim, capabilities.name, reason);
+            return Ok(());
         }
-        let interface = self.interface(flow.src)?;
-        let asked = Instant::now();
+        let asked = Asked::Lanes(Arc::clone(claim), self.interface(flow.src)?);
         // Several paths are wanted, whatever the policy for one is; the path API's own choice is always one.
         let query = Query { policy: Policy::Spread, algo: self.config.algo };
-        let answer = self.paths.candidates(flow, query, deadline)?;
-        let asking = asked.elapsed();
+        self.resolver.ask(Question::Candidates { asked, flow, query, deadline });
+        Ok(())
+    }
 
+    /// Steers the flow of a connection that can't have lanes as a whole: it is at least off the paths of others.
+    fn steer_whole(&mut self, claim: &Arc<LanesClaim>, dataplane: &'static str, reason: &'static str) {
+        let told = Arc::clone(claim);
+        let slot = crate::Slot::answering(claim.flow, claim.since, move |status| {
+            let answer = match status {
+                Status::Pending => return,
+                Status::Ready(steered) => {
+                    let path = steered.hops.join(" > ");
+                    chain(&SteerError::NoSockets { dataplane, reason, path }).into()
+                }
+                Status::Failed(reason) => reason,
+            };
+            told.publish(LanesStatus::Failed(answer));
+        });
+        self.connections.whole.insert(claim.number, Arc::clone(&slot));
+        self.acquire(&slot);
+    }
+
+    pub(super) fn open_lanes(
+        &mut self,
+        claim: &Arc<LanesClaim>,
+        interface: &Interface,
+        answer: &Answer,
+        asking: Duration,
+    ) -> Result<Lanes, SteerError> {
+        let flow = claim.flow;
         let mut reasons = Vec::new();
         let order = match claim.wanted.pinning {
             Some(pinning) => vec![pinning],
             None => self.offered(flow, &mut reasons)?,
         };
         for pinning in order {
-            match self.pin(claim, pinning, &answer, &interface) {
+            match self.pin(claim, pinning, answer, interface) {
                 Ok(mut connection) => {
                     connection.asking = asking;
                     connection.took = claim.since.elapsed();
@@ -116,12 +142,15 @@ impl Worker {
         };
         let now = Instant::now();
         let avoided = &self.connections.avoided;
-        let chosen = ways.choose(&demand, |way| avoided.contains(&way.hops, now));
+        let denials = &self.denials;
+        let chosen = ways
+            .choose(&demand, |way| avoided.contains(&way.hops, now) || !denials.against(&way.hops).is_none());
 
         let mut uses = Vec::with_capacity(chosen.len());
         for number in chosen {
             if let (Some(slot), Some(way)) = (Slot::new(number), ways.get(number)) {
-                uses.push(Use { slot, segments: way.segments.clone(), way: Some(number) });
+                let (segments, way) = (way.segments.clone(), Some(number));
+                uses.push(Use { slot, segments, way, moves: Moves::new() });
             }
         }
         let (routes, rules) = self.needs(flow, pinning, &ways, &uses, interface)?;
@@ -144,7 +173,7 @@ impl Worker {
         }
         let present: Vec<Route> =
             connection.routes.iter().filter_map(|key| self.ledger.route(key).cloned()).collect();
-        connection.adopt(&present);
+        connection.adopt(&present, None);
         Ok(connection)
     }
 
@@ -248,8 +277,10 @@ impl Worker {
     }
 
     pub(super) fn release_lanes(&mut self, claim: &LanesClaim) {
-        if let Some(flow) = self.connections.whole.remove(&claim.number) {
-            self.unsteer(flow);
+        if let Some(slot) = self.connections.whole.remove(&claim.number)
+            && matches!(slot.status(), Status::Ready(_))
+        {
+            self.unsteer(&[slot]);
         }
         if let Some(connection) = self.connections.open.remove(&claim.number) {
             self.ledger.release(self.dataplane.as_mut(), &connection.routes, &connection.rules);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use srv6_fabric::Segments;
-use srv6_routes::{Dataplane, Hold, Holders, Plan, Route, RouteError, RouteKey, Rule, RuleKey, Target, plan};
+use srv6_routes::{Dataplane, Hold, Holders, Route, RouteError, RouteKey, Rule, RuleKey, Target, plan};
 
 use crate::SteerError;
 use crate::error::chain;
@@ -17,6 +17,39 @@ pub(super) const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 pub(super) struct Ledger {
     routes: HashMap<RouteKey, Entry>,
     rules: HashMap<RuleKey, RuleEntry>,
+}
+
+/// A route that is to change.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    /// As this process knows it.
+    pub(super) before: Route,
+    /// As it is to be; the key is the same.
+    pub(super) after: Route,
+}
+
+/// What became of an [`Exchange`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// It is in place.
+    Placed,
+    /// The kernel can't take it now; it is wanted, and put in place by a later [`Ledger::check`].
+    Later,
+    /// Another process of the host needs the route too, and has changed it to something else.
+    Theirs,
+}
+
+/// What a comparison with the kernel came to.
+#[derive(Debug, Default)]
+pub(super) struct Checked {
+    /// Routes and rules that were missing or altered, and are right again.
+    pub(super) repaired: u64,
+    /// Routes that another process of the host has changed and needs too: theirs stand.
+    pub(super) theirs: Vec<Route>,
+    /// Routes that could not be put back.
+    pub(super) missing: Vec<RouteKey>,
+    /// What could not be put back, by name, and why.
+    pub(super) failed: Vec<(String, RouteError)>,
 }
 
 #[derive(Debug)]
@@ -41,6 +74,16 @@ impl Ledger {
     /// The route with this key as this process knows it, if it needs it.
     pub(super) fn route(&self, key: &RouteKey) -> Option<&Route> {
         self.routes.get(key).map(|entry| &entry.route)
+    }
+
+    /// Whether this process needs these rules.
+    pub(super) fn has_rule(&self, key: &RuleKey) -> bool {
+        self.rules.contains_key(key)
+    }
+
+    /// Whether this process needs nothing in the kernel.
+    pub(super) fn is_empty(&self) -> bool {
+        self.routes.is_empty() && self.rules.is_empty()
     }
 
     /// Takes one reference on each route and rule, puts in place what isn't, and gives the routes as they are then, in the
@@ -99,8 +142,11 @@ impl Ledger {
             [one] => dataplane.find(&one.key)?.map(|route| (route.key, route)).into_iter().collect(),
             _ => dataplane.owned()?.into_iter().map(|route| (route.key, route)).collect(),
         };
-        let in_place = missing.iter().any(|route| owned.contains_key(&route.key));
-        let counts = if in_place { Some(Holders.count(&lock)?) } else { None };
+        // Who else holds it is asked only where that decides something: the list of all references is long.
+        let altered = missing
+            .iter()
+            .any(|route| owned.get(&route.key).is_some_and(|present| *present != dataplane.as_kept(route)));
+        let counts = if altered { Some(Holders.count(&lock)?) } else { None };
         for route in missing {
             let present = owned.get(&route.key);
             let others = present.filter(|_| counts.as_ref().is_some_and(|counts| counts.of(&route.key) > 0));
@@ -155,19 +201,6 @@ impl Ledger {
         set_missing(dataplane, rules)
     }
 
-    /// Puts back what a dataplane that was restarted has forgotten, and gives what could not be put back. What is there, by this
-    /// process or another, stands.
-    pub(super) fn restore(
-        &mut self,
-        dataplane: &mut dyn Dataplane,
-    ) -> Result<Vec<(RouteKey, RouteError)>, RouteError> {
-        let _lock = Holders.lock(LOCK_PATIENCE)?;
-        let present: HashSet<RouteKey> = dataplane.owned()?.iter().map(|route| route.key).collect();
-        let lost = self.routes.values().filter(|entry| entry.placed && !present.contains(&entry.route.key));
-        let set = lost.map(|entry| entry.route.clone()).collect();
-        Ok(dataplane.apply(&Plan { set, remove: Vec::new() }))
-    }
-
     /// Puts `stand_in` in the place of the route over `lost`, and gives what is there then.
     ///
     /// If it no longer is the one over `lost`, somebody else was faster, and theirs stands. `None` if it is and there is no
@@ -196,6 +229,108 @@ impl Ledger {
         Ok(Some(now))
     }
 
+    /// Replaces many routes under one lock: one request each, after one list of what is there.
+    pub(super) fn exchange_all(
+        &mut self,
+        dataplane: &mut dyn Dataplane,
+        exchanges: &[Exchange],
+    ) -> Result<Vec<Outcome>, SteerError> {
+        if exchanges.is_empty() {
+            return Ok(Vec::new());
+        }
+        let lock = Holders.lock(LOCK_PATIENCE)?;
+        let owned: HashMap<RouteKey, Route> =
+            dataplane.owned()?.into_iter().map(|route| (route.key, route)).collect();
+        let altered: HashSet<RouteKey> = exchanges
+            .iter()
+            .filter(|e| {
+                let [before, after] = [&e.before, &e.after].map(|route| dataplane.as_kept(route));
+                owned.get(&after.key).is_some_and(|present| *present != before && *present != after)
+            })
+            .map(|e| e.after.key)
+            .collect();
+        let counts = if altered.is_empty() { None } else { Some(Holders.count(&lock)?) };
+        let mut outcomes = Vec::with_capacity(exchanges.len());
+        for exchange in exchanges {
+            let key = exchange.after.key;
+            if altered.contains(&key) && counts.as_ref().is_some_and(|counts| counts.of(&key) > 1) {
+                outcomes.push(Outcome::Theirs);
+                continue;
+            }
+            let changed = match owned.get(&key) {
+                Some(present) if *present == dataplane.as_kept(&exchange.after) => Ok(()),
+                Some(_) => dataplane.replace(&exchange.after),
+                None => dataplane.set(&exchange.after),
+            };
+            if let Some(entry) = self.routes.get_mut(&key) {
+                entry.route = exchange.after.clone();
+            }
+            outcomes.push(match changed {
+                Ok(()) => Outcome::Placed,
+                Err(error) => {
+                    log::warn!("{}: not now: {}", exchange.after, chain(&error));
+                    Outcome::Later
+                }
+            });
+        }
+        Ok(outcomes)
+    }
+
+    /// Compares all that this process needs with what the kernel holds, and puts right what differs; what is right isn't touched.
+    ///
+    /// A route that is altered and that another process of the host holds too stays: it may be that one's doing. One that can't
+    /// be put back doesn't stop the others.
+    pub(super) fn check(&mut self, dataplane: &mut dyn Dataplane) -> Result<Checked, SteerError> {
+        let mut checked = Checked::default();
+        if self.is_empty() {
+            return Ok(checked);
+        }
+        let lock = Holders.lock(LOCK_PATIENCE)?;
+        let owned = dataplane.owned()?;
+        let wanted: BTreeMap<RouteKey, Route> =
+            self.routes.iter().map(|(key, entry)| (*key, dataplane.as_kept(&entry.route))).collect();
+        let wrong = plan(&wanted, owned.iter().filter(|route| wanted.contains_key(&route.key))).set;
+        let mut wrong: Vec<Route> =
+            wrong.iter().filter_map(|route| Some(self.routes.get(&route.key)?.route.clone())).collect();
+        // The way to a block before the routes whose packets it carries.
+        wrong.sort_by_key(|route| matches!(route.target, Target::Encap { .. }));
+        let present: HashMap<RouteKey, &Route> = owned.iter().map(|route| (route.key, route)).collect();
+        let altered = wrong.iter().any(|route| present.contains_key(&route.key));
+        let counts = if altered { Some(Holders.count(&lock)?) } else { None };
+        for route in wrong {
+            let others = counts.as_ref().is_some_and(|counts| counts.of(&route.key) > 1);
+            let result = match present.get(&route.key) {
+                Some(&theirs) if others => {
+                    if let Some(entry) = self.routes.get_mut(&route.key) {
+                        entry.route = completed(theirs, &entry.route);
+                    }
+                    checked.theirs.push(theirs.clone());
+                    continue;
+                }
+                Some(_) => dataplane.replace(&route),
+                None => dataplane.set(&route),
+            };
+            match result {
+                Ok(()) => checked.repaired += 1,
+                Err(error) => {
+                    checked.missing.push(route.key);
+                    checked.failed.push((format!("the route to {}", route.key.destination), error));
+                }
+            }
+        }
+        let Some(lane_rules) = dataplane.lane_rules().filter(|_| !self.rules.is_empty()) else {
+            return Ok(checked);
+        };
+        let present = lane_rules.owned_rules()?;
+        for rule in self.rules.keys().flat_map(|key| key.rules()).filter(|rule| !present.contains(rule)) {
+            match lane_rules.set_rule(&rule) {
+                Ok(()) => checked.repaired += 1,
+                Err(error) => checked.failed.push((format!("the rule {rule}"), error)),
+            }
+        }
+        Ok(checked)
+    }
+
     /// Gives one reference on each back; the last one of the host takes the route or rule along.
     pub(super) fn release(&mut self, dataplane: &mut dyn Dataplane, routes: &[RouteKey], rules: &[RuleKey]) {
         for key in routes {
@@ -209,6 +344,12 @@ impl Ledger {
             }
         }
         self.withdraw_unused(dataplane);
+    }
+
+    /// Gives back the references and leaves what they were on: for those that come after this process.
+    pub(super) fn leave_all(&mut self) {
+        self.routes.clear();
+        self.rules.clear();
     }
 
     /// Gives everything back, at the end of the process.

@@ -2,19 +2,22 @@
 
 mod connections;
 mod flows;
+mod keeping;
 mod lanes;
 mod ledger;
 mod moves;
-mod watching;
+mod queue;
+mod reporting;
+mod reroute;
 
 use std::collections::{HashMap, VecDeque};
+use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use srv6_fabric::{Block, Family, Flow, Prefix, Segments, Topology};
-use srv6_paths::{CacheLimits, Jalapeno, JalapenoConfig, PathError, PathSource, Paths, TopologyFile};
+use srv6_fabric::{Block, Family, Flow, Prefix, Topology};
+use srv6_paths::{Answer, CacheLimits, PathError, PathSource, Paths};
 use srv6_routes::{
     ByInterface, Dataplane, DryRun, Interface, LinuxRoutes, Reach, Route, RouteError, RouteKey, Target,
     collect_garbage,
@@ -23,100 +26,161 @@ use srv6_routes::{
 use crate::choice::encoding;
 use crate::error::chain;
 use crate::lanes::LanesClaim;
-use crate::notice::Notice;
-use crate::{Config, LanesStatus, Slot, Source, Status, SteerError};
+use crate::report::{Moved, Moves};
+use crate::resolver::{Question, Resolver};
+use crate::{Config, Denials, LanesStatus, Serving, Slot, Status, SteerError, Steered};
 use connections::Connections;
 use flows::Flows;
+use keeping::Keeping;
 use ledger::{LOCK_PATIENCE, Ledger};
-use watching::Watching;
-
-/// What the thread is told.
-#[derive(Debug)]
-pub(crate) enum Job {
-    Acquire(Arc<Slot>),
-    Release(Arc<Slot>),
-    AcquireLanes(Arc<LanesClaim>),
-    ReleaseLanes(Arc<LanesClaim>),
-    /// The path that the transport saw dead, as the lane had it then.
-    Avoid {
-        claim: Arc<LanesClaim>,
-        lane: usize,
-        seen: Segments,
-        hops: Vec<String>,
-    },
-    /// The path that the peer's lane has now.
-    Follow {
-        claim: Arc<LanesClaim>,
-        lane: usize,
-        path: Vec<String>,
-    },
-    Topology(Notice<Topology, PathError>),
-    Settle(mpsc::Sender<()>),
-    /// The dataplane has forgotten everything.
-    Restore,
-}
+use queue::Queue;
+pub(crate) use queue::{Asked, Job, Jobs};
 
 #[derive(Debug)]
 pub(crate) struct Worker {
     config: Config,
-    paths: Paths,
+    /// For other processes: what is found at the start may be theirs.
+    serves: bool,
+    resolver: Resolver,
+    /// As it was when paths were last asked for, or it was read anew.
+    topology: Option<Arc<Topology>>,
     dataplane: Box<dyn Dataplane>,
+    watching: Option<Watching>,
     ledger: Ledger,
+    keeping: Keeping,
     flows: Flows,
     connections: Connections,
+    denials: Denials,
+    /// Of all flows and lanes, those that are gone included.
+    moves: Moves,
+    /// Refreshes that wait for the fabric, the oldest first.
+    refreshes: VecDeque<(Instant, mpsc::Sender<Moved>)>,
+}
+
+/// Ends the thread that listens to the dataplane, when dropped.
+struct Watching(Box<dyn Fn() + Send>);
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
+impl fmt::Debug for Watching {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Watching")
+    }
 }
 
 impl Worker {
-    pub(crate) fn new(config: Config) -> Result<Self, SteerError> {
-        let source: Box<dyn PathSource> = match &config.source {
-            Source::Api(endpoint) => Box::new(Jalapeno::new(JalapenoConfig {
-                endpoint: endpoint.clone(),
-                graph: config.graph.clone(),
-                hosts: config.hosts.clone(),
-                // Leaves time for the next request of the same flow: a path takes two.
-                request_timeout: config.deadline.mul_f64(0.6),
-            })?),
-            Source::File(path) => {
-                Box::new(TopologyFile::new(path.clone(), config.graph.clone(), config.hosts.clone()))
-            }
+    /// For this process, or for others by `serving`. Its helpers' jobs come by `jobs`.
+    pub(crate) fn new(
+        config: Config,
+        serving: Option<Serving>,
+        jobs: &mpsc::Sender<Job>,
+    ) -> Result<Self, SteerError> {
+        let serves = serving.is_some();
+        let (source, limits): (Box<dyn PathSource>, CacheLimits) = match serving {
+            Some(Serving { source, limits }) => (source, limits),
+            None => (config.open_source()?, CacheLimits::default()),
         };
         let backend = config.interface.clone();
-        let dataplane: Box<dyn Dataplane> = match (config.vpp.clone(), config.dry_run) {
+        let mut dataplane: Box<dyn Dataplane> = match (config.vpp.clone(), config.dry_run) {
             (None, false) => Box::new(LinuxRoutes::new()?),
             (None, true) => Box::new(DryRun::new()?),
             (Some(vpp), false) => Box::new(ByInterface::new(vpp, backend)?),
             (Some(vpp), true) => Box::new(DryRun::with_vpp(vpp, backend)?),
         };
+        let watching = watch(dataplane.as_mut(), jobs.clone())?;
         Ok(Self {
             config,
-            paths: Paths::new(source, CacheLimits::default()),
+            serves,
+            resolver: Resolver::start(Paths::new(source, limits), jobs.clone())?,
+            topology: None,
             dataplane,
+            watching,
             ledger: Ledger::default(),
+            keeping: Keeping::new(),
             flows: HashMap::new(),
             connections: Connections::default(),
+            denials: Denials::default(),
+            moves: Moves::new(),
+            refreshes: VecDeque::new(),
         })
     }
 
     pub(crate) fn run(mut self, inbox: &mpsc::Receiver<Job>) {
-        self.tidy();
-        let watching = self.watch();
-        let mut waiting = VecDeque::new();
-        while let Some(job) = next(&mut waiting, inbox, watching.as_ref()) {
-            match job {
-                Job::Acquire(slot) => self.acquire(&slot),
-                Job::Release(slot) => self.release(&slot),
-                Job::AcquireLanes(claim) => self.acquire_lanes(&claim),
-                Job::ReleaseLanes(claim) => self.release_lanes(&claim),
-                Job::Avoid { claim, lane, seen, hops } => self.avoid(&claim, lane, &seen, &hops),
-                Job::Follow { claim, lane, path } => self.follow(&claim, lane, &path),
-                Job::Topology(notice) => {
-                    notice.give(self.paths.topology(Instant::now() + self.config.deadline));
+        if !self.serves {
+            self.tidy();
+        }
+        let mut queue = Queue::default();
+        loop {
+            match queue.next(inbox, self.keeping.left()) {
+                Some(Job::End) => break,
+                Some(Job::Release(slot)) => {
+                    let mut slots = queue.releases();
+                    slots.push(slot);
+                    // One that isn't steered has nothing to give back.
+                    slots.retain(|slot| matches!(slot.status(), Status::Ready(_)));
+                    self.unsteer(&slots);
                 }
-                Job::Settle(done) => drop(done),
-                Job::Restore => self.restore(watching.as_ref()),
+                Some(job) => self.work(job),
+                None => {}
+            }
+            if self.keeping.left().is_zero() {
+                self.look();
             }
         }
-        self.ledger.release_all(self.dataplane.as_mut());
+        drop(self.watching.take());
+        // Those who are served go on without this process; the next one takes over what it finds.
+        if self.serves {
+            self.ledger.leave_all();
+        } else {
+            self.ledger.release_all(self.dataplane.as_mut());
+        }
+    }
+
+    fn work(&mut self, job: Job) {
+        match job {
+            Job::Acquire(slot) => self.acquire(&slot),
+            Job::AcquireLanes(claim) => self.acquire_lanes(&claim),
+            Job::ReleaseLanes(claim) => self.release_lanes(&claim),
+            Job::Avoid { claim, lane, seen, hops } => self.avoid(&claim, lane, &seen, &hops),
+            Job::Follow { claim, lane, path } => self.follow(&claim, lane, &path),
+            Job::Answered { asked, answer, took } => self.answered(asked, *answer, took),
+            Job::Changed(changes) => self.changed(&changes),
+            Job::Tidy => self.tidy(),
+            Job::Topology(notice) => {
+                self.resolver
+                    .ask(Question::Known { notice, deadline: Instant::now() + self.config.deadline });
+            }
+            Job::Refresh { since, done } => {
+                self.refreshes.push_back((since, done));
+                self.resolver.ask(Question::Topology { since, deadline: since + self.config.deadline });
+            }
+            // Those who asked may have gone, here and below.
+            Job::Refreshed(topology) => {
+                if let Some((since, done)) = self.refreshes.pop_front() {
+                    let _gone = done.send(self.refreshed(topology, since));
+                }
+            }
+            Job::Deny { denials, since, done } => {
+                let _gone = done.send(self.deny(denials, since));
+            }
+            Job::Stranded { denials, done } => {
+                let _gone = done.send(self.would_strand(&denials));
+            }
+            Job::Report(done) => {
+                let _gone = done.send(self.report());
+            }
+            Job::PathsInUse(done) => {
+                let _gone = done.send(self.paths_in_use());
+            }
+            Job::Settle(done) => self.resolver.ask(Question::Settle(done)),
+            Job::Settled(done) => drop(done),
+            // Done where the queue is at hand.
+            Job::Release(_) | Job::End => {}
+        }
     }
 
     /// Removes what processes before this one left. One without the permission leaves it to the next.
@@ -142,35 +206,49 @@ impl Worker {
 
     fn acquire(&mut self, slot: &Arc<Slot>) {
         // Its release is behind this in the queue and will find nothing to give back.
-        if slot.abandoned.load(Ordering::Relaxed) {
+        if slot.is_abandoned() {
             return;
         }
-        let answer = self.steer(slot.flow, slot.since).map(Arc::new);
-        *slot.status.lock() = match &answer {
-            Ok(steered) => Status::Ready(Arc::clone(steered)),
-            Err(error) => Status::Failed(chain(error).into()),
-        };
-        let notice = slot.notice.lock().take();
-        if let Some(notice) = notice {
-            notice.give(answer);
-        }
-    }
-
-    fn release(&mut self, slot: &Slot) {
-        if matches!(*slot.status.lock(), Status::Ready(_)) {
-            self.unsteer(slot.flow);
-        }
+        let answer = self.steer(slot);
+        publish(slot, answer);
     }
 
     fn acquire_lanes(&mut self, claim: &Arc<LanesClaim>) {
-        if claim.abandoned.load(Ordering::Relaxed) {
+        if claim.is_abandoned() {
             return;
         }
-        let answer = match self.open_lanes(claim) {
-            Ok(lanes) => LanesStatus::Ready(Arc::new(lanes)),
-            Err(error) => LanesStatus::Failed(chain(&error).into()),
-        };
-        claim.publish(answer);
+        if let Err(error) = self.ask_lanes(claim) {
+            claim.publish(LanesStatus::Failed(chain(&error).into()));
+        }
+    }
+
+    /// Goes on with a connection whose paths were asked for.
+    fn answered(&mut self, asked: Asked, answer: Result<Answer, PathError>, asking: Duration) {
+        if asked.is_abandoned() {
+            return;
+        }
+        if let Ok(answer) = &answer {
+            self.topology = Some(Arc::clone(&answer.topology));
+        }
+        match asked {
+            Asked::Flow(slot, interface) => {
+                // Another connection of the flow may have asked at the same time.
+                let steered = match (self.join(&slot), answer) {
+                    (Ok(None), Ok(answer)) => self.place(&slot, &interface, &answer, asking).map(Some),
+                    (Ok(None), Err(error)) => Err(error.into()),
+                    (joined, _) => joined,
+                };
+                publish(&slot, steered);
+            }
+            Asked::Lanes(claim, interface) => {
+                let opened = answer.map_err(SteerError::from);
+                let opened = opened.and_then(|answer| self.open_lanes(&claim, &interface, &answer, asking));
+                claim.publish(match opened {
+                    Ok(lanes) => LanesStatus::Ready(Arc::new(lanes)),
+                    Err(error) => LanesStatus::Failed(chain(&error).into()),
+                });
+            }
+        }
     }
 
     /// What has to be so for any flow: one family, and still time.
@@ -237,37 +315,60 @@ impl Worker {
         flow: Flow,
         interface: u32,
     ) -> Route {
-        let block = Block::of(carrier, encoding(&self.config, flow).format);
-        let destination = Prefix::new(block.address().into(), block.format().block_len())
-            .unwrap_or_else(|_| Prefix::host(carrier.into()));
         Route {
-            key: RouteKey { table, destination },
+            key: RouteKey { table, destination: self.block_of(carrier, flow) },
             interface,
             source: None,
             mtu: None,
             target: Target::Gateway(gateway),
         }
     }
+
+    fn block_of(&self, carrier: Ipv6Addr, flow: Flow) -> Prefix {
+        let block = Block::of(carrier, encoding(&self.config, flow).format);
+        Prefix::new(block.address().into(), block.format().block_len())
+            .unwrap_or_else(|_| Prefix::host(carrier.into()))
+    }
 }
 
-/// The next job; `None` once there won't be any more.
-fn next(
-    waiting: &mut VecDeque<Job>,
-    inbox: &mpsc::Receiver<Job>,
-    watching: Option<&Watching>,
-) -> Option<Job> {
-    if let Some(watching) = watching {
-        return watching.next(waiting, inbox);
+/// Tells a connection how it went; nothing if that isn't known yet.
+fn publish(slot: &Slot, steered: Result<Option<Steered>, SteerError>) {
+    match steered {
+        Ok(Some(steered)) => {
+            let steered = Arc::new(steered);
+            slot.publish(Status::Ready(Arc::clone(&steered)));
+            slot.notify(Ok(steered));
+        }
+        Ok(None) => {}
+        Err(error) => {
+            slot.publish(Status::Failed(chain(&error).into()));
+            slot.notify(Err(error));
+        }
     }
-    if waiting.is_empty() {
-        waiting.push_back(inbox.recv().ok()?);
-    }
-    first(waiting, inbox)
 }
 
-/// The next of the jobs that there are by now, a lane to be moved before all others: data is waiting for it.
-fn first(waiting: &mut VecDeque<Job>, inbox: &mpsc::Receiver<Job>) -> Option<Job> {
-    waiting.extend(inbox.try_iter());
-    let urgent = waiting.iter().position(|job| matches!(job, Job::Avoid { .. } | Job::Follow { .. }));
-    waiting.remove(urgent.unwrap_or(0))
+/// Listens to what the dataplane tells, on a thread of its own.
+fn watch(dataplane: &mut dyn Dataplane, jobs: mpsc::Sender<Job>) -> Result<Option<Watching>, SteerError> {
+    let Some(mut watch) = dataplane.watch()? else { return Ok(None) };
+    let watching = Watching(watch.stopper());
+    std::thread::Builder::new()
+        .name("srv6-watch".to_owned())
+        .spawn(move || {
+            loop {
+                match watch.wait() {
+                    Ok(Some(changes)) => {
+                        if jobs.send(Job::Changed(changes)).is_err() {
+                            break;
+                        }
+                    }
+                    Ok(None) => break,
+                    Err(error) => {
+                        log::warn!("changes of routes are only seen every so often: {}", chain(&error));
+                        break;
+                    }
+                }
+            }
+        })
+        .map_err(|source| SteerError::Thread { source })?;
+    Ok(Some(watching))
 }

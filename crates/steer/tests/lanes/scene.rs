@@ -69,6 +69,24 @@ pub(crate) fn ours(lab: &Lab, host: &str) -> String {
     lab.node(host).unwrap().sh(script).unwrap()
 }
 
+/// Waits until a host has these rules and routes of ours again, in any order.
+pub(crate) fn await_ours(lab: &Lab, host: &str, wanted: &str) {
+    let sorted = |text: &str| {
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    let started = Instant::now();
+    loop {
+        let shown = ours(lab, host);
+        if sorted(&shown) == sorted(wanted) {
+            return;
+        }
+        assert!(started.elapsed() < Duration::from_secs(60), "not back: {shown}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 /// Bytes that each spine got from a leaf while `work` ran: one direction only.
 pub(crate) fn carried(lab: &Lab, leaf: &str, work: impl FnOnce()) -> BTreeMap<String, u64> {
     let count = || -> BTreeMap<String, u64> {

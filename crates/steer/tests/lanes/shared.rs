@@ -8,8 +8,8 @@ use srv6_lab::Lab;
 use srv6_steer::{Config, Pinning, Steer};
 
 use crate::scene::{
-    CAP_NET_RAW, HOST00, HOST01, MEGABYTE, PATIENCE, assert_only_by, await_move, carried, config, connect,
-    flow, keep_capabilities, lab, lanes, ours, send, serve, spines, start, wanted,
+    CAP_NET_RAW, HOST00, HOST01, MEGABYTE, PATIENCE, assert_only_by, await_move, await_ours, carried, config,
+    connect, flow, keep_capabilities, lab, lanes, ours, send, serve, spines, start, wanted,
 };
 
 /// Set for a child process that takes lanes as a rank does, and waits to be killed: this test binary, running `rank`.
@@ -145,15 +145,10 @@ fn what_an_operator_takes_away_is_put_back_and_what_is_the_operators_stays() {
     let installed = ours(&lab, "host00");
     host.sh("for t in 1397882880 1397882881; do ip -6 route flush table $t proto 196; done").unwrap();
     host.sh("for p in 5002 5003; do ip -6 rule del priority $p protocol 196; done").unwrap();
-    assert_ne!(ours(&lab, "host00"), installed);
+    await_ours(&lab, "host00", &installed);
     let second = steer.request_lanes(flow, wanted(4, Some(Pinning::Mark)));
     lanes(&second).unwrap();
-    let sorted = |text: String| {
-        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
-        lines.sort();
-        lines
-    };
-    assert_eq!(sorted(ours(&lab, "host00")), sorted(installed));
+    await_ours(&lab, "host00", &installed);
     drop((first, second));
     steer.settle(PATIENCE);
     assert_eq!((ours(&lab, "host00"), operators()), (String::new(), before));

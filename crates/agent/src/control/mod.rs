@@ -1,0 +1,91 @@
+//! Questions and orders of people, as JSON: what `srv6ctl` says to the agent. docs/PROTOCOL.md has the list.
+
+mod draining;
+mod listing;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::error::chain;
+use crate::{Agent, DrainError, Kind, Which};
+
+/// What can be asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(tag = "command", rename_all = "snake_case", deny_unknown_fields)]
+enum Order {
+    /// The agent itself, and who is attached.
+    Status {},
+    /// Every registration.
+    Flows {},
+    /// What is drained, and what is assumed bad.
+    Denied {},
+    /// Takes a switch or link out of use, and waits until nothing is under way over it.
+    Drain {
+        /// Name or id.
+        place: String,
+        /// Longest wait in milliseconds.
+        patience_ms: u64,
+    },
+    /// Gives it back.
+    Undrain {
+        /// Name or id.
+        place: String,
+    },
+    /// Weights of paths, or hints for MPIB's clients: of one slot, or of all in use.
+    SetHints {
+        /// MPIB's.
+        mpib: bool,
+        /// Which; all if none.
+        slot: Option<u32>,
+        /// What they are to say.
+        value: String,
+    },
+}
+
+/// Where answers go: the JSON, and whether more follow. False: nobody listens any more.
+type Say<'a> = &'a mut dyn FnMut(String, bool) -> bool;
+
+/// Answers one question of a user. Blocks.
+pub(crate) fn answer(agent: &Agent, uid: u32, json: &str, say: Say<'_>) {
+    match serde_json::from_str(json) {
+        Ok(Order::Status {}) => last(say, &listing::status(agent)),
+        Ok(Order::Flows {}) => listing::flows(agent, say),
+        Ok(Order::Denied {}) => last(say, &draining::denied(agent)),
+        Ok(Order::Drain { .. } | Order::Undrain { .. }) if !may_order(uid) => refuse(say, &not_allowed(uid)),
+        Ok(Order::Drain { place, patience_ms }) => told(say, draining::drain(agent, &place, patience_ms)),
+        Ok(Order::Undrain { place }) => told(say, draining::undrain(agent, &place)),
+        Ok(Order::SetHints { .. }) if !may_order(uid) => refuse(say, &not_allowed(uid)),
+        Ok(Order::SetHints { mpib, slot, value }) => {
+            let kind = if mpib { Kind::Mpib } else { Kind::Paths };
+            match agent.hinting().set(kind, slot.map_or(Which::All, Which::Slot), &value) {
+                Ok(count) => last(say, &json!({ "set": count })),
+                Err(error) => refuse(say, &chain(&error)),
+            }
+        }
+        Err(error) => refuse(say, &format!("want an order that this agent knows: {error}")),
+    }
+}
+
+/// Whether a user may change what concerns the jobs of others: root, and who runs the agent.
+fn may_order(uid: u32) -> bool {
+    uid == 0 || uid == rustix::process::geteuid().as_raw()
+}
+
+fn not_allowed(uid: u32) -> String {
+    format!("user {uid} may not change what concerns other users' jobs; want root")
+}
+
+fn last(say: Say<'_>, value: &Value) {
+    say(value.to_string(), false);
+}
+
+fn told(say: Say<'_>, result: Result<Value, DrainError>) {
+    match result {
+        Ok(value) => last(say, &value),
+        Err(error) => refuse(say, &chain(&error)),
+    }
+}
+
+fn refuse(say: Say<'_>, reason: &str) {
+    last(say, &json!({ "error": reason }));
+}

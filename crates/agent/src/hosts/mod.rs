@@ -1,0 +1,157 @@
+//! The network namespaces in which somebody is steered: one [`Steer`] each, on a thread inside it.
+
+mod namespace;
+
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, setsockopt, socket, sockopt};
+
+use parking_lot::Mutex;
+use srv6_fabric::Family;
+use srv6_paths::{CacheLimits, SharedSource};
+use srv6_routes::Slot;
+use srv6_steer::{Config, Serving, Steer};
+
+use crate::error::chain;
+use crate::probe::{Assignment, Prober, Ways};
+use crate::{AgentError, Denied};
+pub use namespace::{Namespace, NamespaceId};
+
+/// How long a namespace's flows go by an answer before they ask the shared source, which has a memory of its own.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// One network namespace that is served. Ends with its last user, so that a pod's namespace isn't kept for longer than it.
+#[derive(Debug)]
+pub struct Host {
+    namespace: Namespace,
+    steer: Steer,
+    since: Instant,
+    tidied: AtomicBool,
+    /// Probes the fabric from here, where that is possible.
+    prober: Option<Prober>,
+}
+
+impl Host {
+    /// Which namespace.
+    pub fn id(&self) -> NamespaceId {
+        self.namespace.id()
+    }
+
+    /// Steering in it.
+    pub fn steer(&self) -> &Steer {
+        &self.steer
+    }
+
+    /// The namespace itself.
+    pub(crate) fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
+    /// Ways through the fabric that are probed from here, and what came of it.
+    pub fn probes(&self) -> Ways {
+        self.prober.as_ref().map(Prober::ways).unwrap_or_default()
+    }
+
+    /// Once, and when it has been served for so long: removes what nobody has registered. Until then it may belong to jobs that
+    /// a former agent served.
+    pub fn tidy_after(&self, grace: Duration) {
+        if self.since.elapsed() >= grace && !self.tidied.swap(true, Ordering::Relaxed) {
+            self.steer.tidy();
+        }
+    }
+
+    /// A TCP socket in this namespace with the mark of a slot. Blocks for a few system calls.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub fn marked_socket(&self, slot: Slot, family: Family) -> Result<OwnedFd, AgentError> {
+        let mark = slot.mark();
+        let family = match family {
+            Family::V4 => AddressFamily::Inet,
+            Family::V6 => AddressFamily::Inet6,
+        };
+        let made = self.namespace.inside(move || {
+            let made = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+            setsockopt(&made, sockopt::Mark, &mark)?;
+            Ok::<_, nix::Error>(made)
+        })?;
+        made.map_err(|errno| AgentError::Mark { mark, source: errno.into() })
+    }
+}
+
+/// All namespaces that are served.
+#[derive(Debug)]
+pub struct Hosts {
+    config: Config,
+    paths: SharedSource,
+    denied: Arc<Denied>,
+    open: Mutex<HashMap<NamespaceId, Weak<Host>>>,
+}
+
+impl Hosts {
+    /// None yet; each will be steered by these settings over this source, and keep off what is denied.
+    pub fn new(config: Config, paths: SharedSource, denied: Arc<Denied>) -> Self {
+        Self { config, paths, denied, open: Mutex::default() }
+    }
+
+    /// The host of a namespace, begun if nobody uses it yet.
+    ///
+    /// Blocks for a few system calls: a thread goes into the namespace and opens its netlink socket there.
+    ///
+    /// # Errors
+    /// The kernel doesn't let the agent in, or steering can't start.
+    pub fn enter(&self, namespace: Namespace) -> Result<Arc<Host>, AgentError> {
+        let id = namespace.id();
+        let mut open = self.open.lock();
+        if let Some(host) = open.get(&id).and_then(Weak::upgrade) {
+            return Ok(host);
+        }
+        let config = self.config.clone();
+        let limits = CacheLimits { fresh: FRESH, ..CacheLimits::default() };
+        let serving = Serving { source: Box::new(self.paths.clone()), limits };
+        // The steering thread starts in the namespace of the thread that starts it.
+        let steer = namespace
+            .inside(move || Steer::serve(config, serving))?
+            .map_err(|source| AgentError::Steering { namespace: id.inode, source })?;
+        let (since, tidied) = (Instant::now(), AtomicBool::new(false));
+        let prober = self.probe(&namespace, &steer);
+        let host = Arc::new(Host { namespace, steer, since, tidied, prober });
+        self.denied.enter(&host);
+        open.retain(|_, host| host.strong_count() > 0);
+        open.insert(id, Arc::downgrade(&host));
+        log::info!("namespace={} served", id.inode);
+        Ok(host)
+    }
+
+    /// Begins to probe from a namespace. Without, flows only move off what is drained.
+    fn probe(&self, namespace: &Namespace, steer: &Steer) -> Option<Prober> {
+        if self.config.dry_run {
+            return None;
+        }
+        let assignment = Assignment {
+            namespace: namespace.id(),
+            steer: steer.clone(),
+            paths: self.paths.clone(),
+            denied: Arc::clone(&self.denied),
+            algo: self.config.algo,
+            function: self.config.function,
+        };
+        let started = namespace.inside(move || Prober::start(assignment));
+        match started.and_then(|prober| prober) {
+            Ok(prober) => Some(prober),
+            Err(error) => {
+                log::warn!("namespace={} not probed: {}", namespace.id().inode, chain(&error));
+                None
+            }
+        }
+    }
+
+    /// Those that have a user now.
+    pub fn all(&self) -> Vec<Arc<Host>> {
+        self.open.lock().values().filter_map(Weak::upgrade).collect()
+    }
+}

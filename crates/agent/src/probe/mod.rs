@@ -1,0 +1,88 @@
+//! Probes through the fabric and back to their sender: no peer is needed, and what forwards packets is what is tested.
+//!
+//! A carrier leads from the leaf to another switch, back to the leaf, and there the packet inside, to the host's own address, comes out.
+//! All ways are probed every [`PERIOD`]; one that isn't back within [`PATIENCE`] is lost.
+
+mod health;
+mod packet;
+mod rounds;
+mod ways;
+
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use rustix::event::EventfdFlags;
+use srv6_paths::SharedSource;
+use srv6_steer::Steer;
+
+use crate::{AgentError, Denied, NamespaceId};
+pub use health::{Health, Trust};
+use rounds::Rounds;
+pub use ways::Way;
+
+/// Time between two probes of a way.
+pub(crate) const PERIOD: Duration = Duration::from_millis(200);
+
+/// How long a probe may take.
+pub(crate) const PATIENCE: Duration = Duration::from_millis(100);
+
+/// What is probed in one namespace, at the moment.
+pub type Ways = BTreeMap<Way, Health>;
+
+/// The prober of one namespace. Ends when dropped.
+#[derive(Debug)]
+pub struct Prober {
+    ways: Arc<Mutex<Ways>>,
+    stop: Arc<OwnedFd>,
+}
+
+/// What a prober works for.
+#[derive(Debug)]
+pub(crate) struct Assignment {
+    pub(crate) namespace: NamespaceId,
+    pub(crate) steer: Steer,
+    pub(crate) paths: SharedSource,
+    pub(crate) denied: Arc<Denied>,
+    pub(crate) algo: u8,
+    pub(crate) function: Option<u32>,
+}
+
+impl Prober {
+    /// Begins to probe in the calling thread's network namespace. Nothing is sent as long as nothing is steered there.
+    ///
+    /// # Errors
+    /// No raw socket (it needs CAP_NET_RAW there), or no thread.
+    pub(crate) fn start(assignment: Assignment) -> Result<Self, AgentError> {
+        let fault = |source: std::io::Error| AgentError::Namespace {
+            doing: format!("begin to probe in network namespace {}", assignment.namespace.inode),
+            source,
+        };
+        let ways = Arc::new(Mutex::new(Ways::new()));
+        let stop = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
+        let stop = Arc::new(stop.map_err(|errno| fault(errno.into()))?);
+        let rounds = Rounds::new(Arc::clone(&ways), Arc::clone(&stop)).map_err(fault)?;
+        std::thread::Builder::new()
+            .name("srv6d-probe".to_owned())
+            .spawn(move || rounds.run(&assignment))
+            .map_err(|source| AgentError::Namespace {
+                doing: "start a thread for probes".to_owned(),
+                source,
+            })?;
+        Ok(Self { ways, stop })
+    }
+
+    /// The ways that are probed now, and what came of it.
+    pub fn ways(&self) -> Ways {
+        self.ways.lock().clone()
+    }
+}
+
+impl Drop for Prober {
+    fn drop(&mut self) {
+        // Refused only if it was said 2^64 times already.
+        let _said = rustix::io::write(&*self.stop, &1u64.to_ne_bytes());
+    }
+}

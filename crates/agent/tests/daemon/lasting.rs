@@ -1,0 +1,140 @@
+//! Agents end and begin; jobs and their routes go on.
+
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+use std::sync::{Arc, Mutex};
+
+use crate::client::Client;
+use crate::scene::{Scene, TO_HOST01, TO_HOST02};
+
+pub(crate) const TESTS: &[(&str, fn())] = &[
+    ("a_killed_agent_loses_nothing_and_the_next_one_touches_nothing", killed),
+    ("an_agent_that_comes_later_than_the_job_is_found", late),
+    ("a_stopped_agent_leaves_routes_and_flush_removes_them", stopped),
+    ("what_died_with_the_agent_goes_after_the_time_of_grace", grace),
+    ("a_socket_folder_that_is_removed_is_made_again", folder),
+];
+
+/// Listens to changes of a host's routes.
+struct Monitor(Arc<Mutex<Vec<String>>>, std::process::Child);
+
+impl Monitor {
+    fn start(scene: &Scene, host: &str) -> Self {
+        let mut child =
+            scene.host(host).command("ip").args(["monitor", "route"]).stdout(Stdio::piped()).spawn().unwrap();
+        let (lines, stdout) = (Arc::<Mutex<Vec<String>>>::default(), child.stdout.take().unwrap());
+        let all = Arc::clone(&lines);
+        std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                all.lock().unwrap().push(line);
+            }
+        });
+        let monitor = Self(lines, child);
+        monitor.caught_up(scene, host);
+        monitor
+    }
+
+    /// Waits until everything so far has been heard, and gives what was of ours.
+    fn caught_up(&self, scene: &Scene, host: &str) -> Vec<String> {
+        let before = self.0.lock().unwrap().len();
+        scene.eventually("the monitor listens", || {
+            scene
+                .host(host)
+                .sh("ip -6 route add 2001:db8:9::/64 dev eth1 && ip -6 route del 2001:db8:9::/64")
+                .unwrap();
+            self.0.lock().unwrap()[before..].iter().any(|line| line.contains("Deleted 2001:db8:9::/64"))
+        });
+        self.0.lock().unwrap().iter().filter(|line| line.contains("proto 196")).cloned().collect()
+    }
+}
+
+impl Drop for Monitor {
+    fn drop(&mut self) {
+        self.1.kill().unwrap();
+        self.1.wait().unwrap();
+    }
+}
+
+fn ready(scene: &Scene, count: usize) {
+    scene.eventually("all are registered again", || {
+        let flows = scene.flows();
+        flows.len() == count && flows.iter().all(|flow| flow["state"] == "ready")
+    });
+}
+
+fn killed() {
+    let mut scene = Scene::start(&[]);
+    let client = Client::unprivileged(scene.host("host00"), &scene.socket(), &[TO_HOST01, TO_HOST02]);
+    client.ready(2);
+    let shown = scene.routes("host00");
+    let monitor = Monitor::start(&scene, "host00");
+    scene.kill_agent();
+    assert_eq!(scene.routes("host00"), shown);
+    scene.host("host00").sh("ping -6 -c 2 -i 0.01 -W 5 -q 2001:db8:1001::2").unwrap();
+    scene.start_agent(&["--srv6d-grace-s", "1"]);
+    ready(&scene, 2);
+    // Longer than the time of grace: the namespace has been tidied.
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    assert_eq!(scene.routes("host00"), shown);
+    assert_eq!(
+        monitor.caught_up(&scene, "host00"),
+        Vec::<String>::new(),
+        "a route that was right was touched"
+    );
+    client.leave();
+    assert_eq!(scene.routes("host00"), "");
+    assert_eq!(monitor.caught_up(&scene, "host00").len(), 2);
+}
+
+fn late() {
+    let mut scene = Scene::without_agent();
+    let client = Client::start(scene.host("host00"), &scene.socket(), &[TO_HOST01]);
+    scene.start_agent(&[]);
+    client.ready(1);
+    assert_eq!(scene.routes("host00").lines().count(), 1);
+}
+
+fn stopped() {
+    let mut scene = Scene::start(&[]);
+    let client = Client::start(scene.host("host00"), &scene.socket(), &[TO_HOST01, TO_HOST02]);
+    client.ready(2);
+    let shown = scene.routes("host00");
+    scene.stop_agent();
+    assert_eq!(scene.routes("host00"), shown);
+    assert!(!std::path::Path::new(&scene.socket()).exists());
+    scene.start_agent(&["--flush"]);
+    ready(&scene, 2);
+    scene.stop_agent();
+    assert_eq!(scene.routes("host00"), "");
+}
+
+fn grace() {
+    let mut scene = Scene::start(&[]);
+    let one = Client::start(scene.host("host00"), &scene.socket(), &[TO_HOST01]);
+    let other = Client::start(scene.host("host00"), &scene.socket(), &[TO_HOST02]);
+    one.ready(1);
+    other.ready(1);
+    scene.kill_agent();
+    one.kill();
+    assert_eq!(scene.routes("host00").lines().count(), 2);
+    scene.start_agent(&["--srv6d-grace-s", "2"]);
+    ready(&scene, 1);
+    scene.eventually("the dead job's route is gone", || scene.routes("host00").lines().count() == 1);
+    assert!(scene.routes("host00").starts_with("2001:db8:1002::2 "), "{}", scene.routes("host00"));
+    drop(other);
+}
+
+fn folder() {
+    let scene = Scene::start(&[]);
+    let client = Client::start(scene.host("host00"), &scene.socket(), &[TO_HOST01]);
+    client.ready(1);
+    let socket = scene.socket();
+    let folder = std::path::Path::new(&socket).parent().unwrap();
+    std::fs::remove_dir_all(folder).unwrap();
+    scene.eventually("the agent answers again", || scene.session().is_ok());
+    // Sessions that were open are so still, and new ones are taken.
+    assert_eq!(scene.attached(), [client.pid()]);
+    let second = Client::start(scene.host("host00"), &socket, &[TO_HOST02]);
+    second.ready(1);
+    assert_eq!(scene.routes("host00").lines().count(), 2);
+}
