@@ -1,6 +1,5 @@
 //! Weights of paths: from an order to the agent into the memory that transports read.
 
-use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Once;
 use std::time::Duration;
@@ -56,7 +55,7 @@ fn order(daemon: &Daemon, json: &str) -> Value {
 }
 
 /// Weights by slot, as transports see them.
-fn weights(file: &PathBuf) -> Vec<(u32, String)> {
+fn weights(file: &std::path::Path) -> Vec<(u32, String)> {
     let view = HintsView::open(file).unwrap();
     view.entries().iter().map(|entry| (entry.slot, entry.weights.to_string())).collect()
 }
