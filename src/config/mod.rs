@@ -133,6 +133,7 @@ mod tests {
             ("SRV6_PATHS", "2"),
             ("SRV6_PINNING", "routing-header"),
             ("SRV6_WEIGHTS", "3,@80"),
+            ("SRV6_HINTS", "/run/srv6/hints"),
             ("SRV6_DEAD_MS", "2500"),
             ("NCCL_SOCKET_IFNAME", "eth1,eth2"),
             ("NCCL_SOCKET_FAMILY", "AF_INET6"),
@@ -178,6 +179,7 @@ mod tests {
                     Share { weight: Some(3), cap: None },
                     Share { weight: None, cap: Some(10_000_000) },
                 ],
+                hints: Some("/run/srv6/hints".into()),
                 terms: Terms {
                     strict: true,
                     patience: Duration::from_millis(1250),

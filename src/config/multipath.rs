@@ -1,6 +1,7 @@
 //! Settings of the multipath transport.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use srv6_fabric::Family;
@@ -33,7 +34,8 @@ pub(super) fn read(reader: &mut Reader, strict: bool, deadline: Duration, dry_ru
         ..srv6_transport::Config::default()
     };
     let terms = Terms { strict, patience: deadline + GUARD, pinning, dry_run };
-    Settings { rules, config, shares: shares(reader, "SRV6_WEIGHTS"), terms }
+    let hints = reader.text("SRV6_HINTS").map(PathBuf::from);
+    Settings { rules, config, shares: shares(reader, "SRV6_WEIGHTS"), hints, terms }
 }
 
 /// Shares of subflows: `WEIGHT`, `@LIMIT` in Mbit/s or `WEIGHT@LIMIT`, separated by commas.

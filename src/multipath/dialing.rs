@@ -9,6 +9,7 @@ use srv6_steer::LanesWanted;
 use srv6_transport::{Config, Connector, Lane, ListenAddress, SendComm, Shares};
 
 use super::code;
+use super::hints::Follower;
 use super::lanes::{Asking, Connected, HeldLanes, Keeper, LaneSource, Pinned, Terms};
 use crate::connect::Progress;
 use crate::device::Addresses;
@@ -18,6 +19,8 @@ use crate::error::Error;
 pub(super) struct Way<'a> {
     pub(super) config: &'a Config,
     pub(super) shares: &'a Arc<Shares>,
+    /// Who knows each flow's own shares.
+    pub(super) follower: Option<&'a Follower>,
     pub(super) source: Option<&'a dyn LaneSource>,
     pub(super) terms: Terms,
 }
@@ -115,8 +118,13 @@ fn connector(
     lanes: Vec<Lane>,
     way: &Way<'_>,
 ) -> Result<Connector, Error> {
+    let flow = from.map(|src| Flow { src: src.to_canonical(), dst: to.socket().ip().to_canonical() });
+    let shares = match way.follower.zip(flow) {
+        Some((follower, flow)) => follower.shares(flow),
+        None => Arc::clone(way.shares),
+    };
     Connector::new(to, from, lanes, way.config)
-        .map(|connector| connector.shares(Arc::clone(way.shares)))
+        .map(|connector| connector.shares(shares))
         .map_err(|error| Error::Inner { call: "connect", code: code(&error) })
 }
 
@@ -149,7 +157,7 @@ mod tests {
         let config = Config { paths: 2, ..Config::default() };
         let shares = Arc::new(Shares::new());
         let terms = Terms { strict: true, patience: Duration::from_secs(1), pinning: None, dry_run: false };
-        let way = Way { config: &config, shares: &shares, source: Some(&Never), terms };
+        let way = Way { config: &config, shares: &shares, follower: None, source: Some(&Never), terms };
         let ours: IpAddr = [127, 0, 0, 1].into();
         let mut listener = Listener::bind(ours, None, &config).unwrap();
         let now = Instant::now();
@@ -172,7 +180,7 @@ mod tests {
         let config = Config::default();
         let shares = Arc::new(Shares::new());
         let terms = Terms { strict: true, patience: Duration::from_secs(1), pinning: None, dry_run: false };
-        let way = Way { config: &config, shares: &shares, source: Some(&Never), terms };
+        let way = Way { config: &config, shares: &shares, follower: None, source: Some(&Never), terms };
         let to = ListenAddress::new("[2001:db8::7]:4000".parse().unwrap(), 4);
         let ours: IpAddr = [192, 0, 2, 1].into();
         let error = Dialing::begin(to, ours, &way, Instant::now()).unwrap_err();

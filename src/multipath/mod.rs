@@ -6,6 +6,7 @@
 mod accepting;
 mod comm;
 mod dialing;
+mod hints;
 mod interfaces;
 mod lanes;
 
@@ -13,7 +14,7 @@ use std::collections::HashMap;
 use std::ffi::{CStr, CString, c_int, c_void};
 use std::net::IpAddr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::ptr::null_mut;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -32,6 +33,7 @@ use crate::lifetime;
 use accepting::Listening;
 use comm::Comm;
 use dialing::{Dialing, Way};
+use hints::Follower;
 use interfaces::Interface;
 pub(crate) use interfaces::Rules;
 use lanes::{Connected, HeldLanes};
@@ -46,6 +48,8 @@ pub(crate) struct Settings {
     pub(crate) config: Config,
     /// Shares of a connection's subflows.
     pub(crate) shares: Vec<Share>,
+    /// The file of hints that goes before them; none: nobody gives any.
+    pub(crate) hints: Option<PathBuf>,
     /// What becomes of a connection without lanes.
     pub(crate) terms: Terms,
 }
@@ -55,6 +59,7 @@ pub(crate) struct Multipath {
     rules: Rules,
     config: Config,
     shares: Arc<Shares>,
+    follower: Option<Follower>,
     terms: Terms,
     /// Unset: nobody steers.
     source: OnceLock<Box<dyn LaneSource>>,
@@ -84,6 +89,7 @@ impl Multipath {
             rules: settings.rules.clone(),
             config: settings.config,
             shares,
+            follower: settings.hints.as_deref().map(|file| Follower::new(file, &settings.shares)),
             terms: settings.terms,
             source: OnceLock::new(),
             devices: OnceLock::new(),
@@ -251,8 +257,13 @@ impl Net for Multipath {
             (connecting.take(key), connecting.sweep(now))
         };
         drop(abandoned);
-        let way =
-            Way { config: &self.config, shares: &self.shares, source: self.source(), terms: self.terms };
+        let way = Way {
+            config: &self.config,
+            shares: &self.shares,
+            follower: self.follower.as_ref(),
+            source: self.source(),
+            terms: self.terms,
+        };
         let failed = |error: crate::error::Error| {
             log::warn!("multipath: {}", error.chain());
             error.code()

@@ -15,7 +15,7 @@ pub struct Field {
 
 /// Every setting, in the order of the documentation. The plugin and the shim know each other's, since both may be in
 /// one environment.
-pub const FIELDS: [Field; 29] = [
+pub const FIELDS: [Field; 30] = [
     Field {
         name: "JALAPENO_API_ENDPOINT",
         wanted: "a URL such as http://[2001:db8::5]:30800, with or without /api/v1",
@@ -179,6 +179,12 @@ pub const FIELDS: [Field; 29] = [
         default: "",
         text: "Shares of a connection's subflows in the multipath transport, in their order. 0: only if nothing else \
                works. Unset: each carries what its path can.",
+    },
+    Field {
+        name: "SRV6_HINTS",
+        wanted: "the path of the file in which the host's agent gives hints, such as /run/srv6/hints",
+        default: "",
+        text: "Weights of paths that go before SRV6_WEIGHTS and change while connections last. Unset: none.",
     },
     Field {
         name: "SRV6_DEAD_MS",
