@@ -6,6 +6,7 @@ use std::time::Duration;
 use log::LevelFilter;
 use srv6_fabric::Prefix;
 use srv6_settings::{Mistakes, Mode, Reader, Steering};
+use srv6_steer::Attachment;
 
 /// What the environment asks for. Each field is described, under its variable's name, in [`srv6_settings::FIELDS`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +19,8 @@ pub(crate) struct Config {
     /// Empty: the topology's hosts.
     pub(crate) prefixes: Vec<Prefix>,
     pub(crate) log: LevelFilter,
+    /// How to find the agent, and who this process is to it.
+    pub(crate) agent: Attachment,
     /// `None` without a source of paths.
     pub(crate) steering: Option<srv6_steer::Config>,
 }
@@ -54,6 +57,7 @@ impl Config {
             wait: Duration::from_millis(reader.number("SRV6_SHIM_WAIT_MS", 0..=60_000, 100)),
             prefixes,
             log: reader.parsed("SRV6_LOG").unwrap_or(LevelFilter::Warn),
+            agent: steering.agent,
             steering: steering.config,
         };
         reader.finish(config)
@@ -94,6 +98,9 @@ mod tests {
             ("SRV6_CONNECT_TIMEOUT_MS", "250"),
             ("SRV6_MODE", "off"),
             ("SRV6_LOG", "debug"),
+            ("SRV6_AGENT_SOCKET", "/run/other.sock"),
+            ("SRV6_JOB", "ddp"),
+            ("RANK", "3"),
         ])
         .unwrap();
         let wanted = Config {
@@ -102,6 +109,12 @@ mod tests {
             wait: Duration::ZERO,
             prefixes: vec!["2001:db8:1000::/36".parse().unwrap(), "10.0.0.0/16".parse().unwrap()],
             log: LevelFilter::Debug,
+            agent: Attachment {
+                deadline: Duration::from_millis(250),
+                job: "ddp".to_owned(),
+                rank: Some(3),
+                ..Attachment::new("/run/other.sock".into())
+            },
             steering: None,
         };
         assert_eq!(config, wanted);

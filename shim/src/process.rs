@@ -16,7 +16,7 @@ use rustix::process::{Resource, getrlimit};
 use srv6_fabric::Flow;
 use srv6_routes::PerProcess;
 use srv6_settings::Mode;
-use srv6_steer::{Hold, Source, Status, Steer, may_change_routes};
+use srv6_steer::{AgentSession, Attachment, Hold, Source, Status, Steer, may_change_routes};
 
 use crate::address::Address;
 use crate::bell::{Bell, Rang};
@@ -105,9 +105,13 @@ impl Process {
         }
         match config.steering.as_ref().map(|steering| &steering.source) {
             Some(Source::File(_)) => self.read_file(config, destination),
-            // Without a source this fails, and says so.
-            Some(Source::Api(_)) | None => {
+            Some(Source::Api(_)) if config.mode != Mode::Agent => {
                 self.ask_for_hosts(self.steer(config)?, known, destination, patience)
+            }
+            _ => {
+                self.steer(config)?;
+                let reason = "nothing says which addresses are hosts of the fabric: set SRV6_SHIM_PREFIXES or SRV6_TOPOLOGY";
+                Err(Failure { kind: Kind::Settings, reason: reason.to_owned() })
             }
         }
     }
@@ -279,37 +283,52 @@ impl Process {
     }
 }
 
-/// Starts steering in this process, if it may.
+/// Whether it is known without a question which addresses are hosts.
+fn knows_hosts(config: &Config) -> bool {
+    let source = config.steering.as_ref().map(|steering| &steering.source);
+    !config.prefixes.is_empty() || matches!(source, Some(Source::File(_)))
+}
+
+/// Longest wait for the agent's answer to whether it is there.
+const AGENT_PATIENCE: Duration = Duration::from_millis(500);
+
+/// Starts steering in this process, if it may, or by the agent.
 fn start(config: &Config) -> Result<Steer, Failure> {
     let refused = |kind, reason: &str| Err(Failure { kind, reason: reason.to_owned() });
-    let steering = match (config.mode, &config.steering) {
-        (Mode::Off, _) => return refused(Kind::Settings, "SRV6_MODE=off"),
-        (Mode::Agent, _) => {
-            return refused(
-                Kind::Settings,
-                "the preload library installs routes itself: SRV6_MODE=agent is the plugin's; use local, auto or off",
-            );
-        }
-        (_, None) => {
-            return refused(
-                Kind::Settings,
-                "no source of paths: set JALAPENO_API_ENDPOINT or SRV6_TOPOLOGY, or SRV6_MODE=off to say that this is wanted",
-            );
-        }
+    let asking = Attachment { deadline: AGENT_PATIENCE, ..config.agent.clone() };
+    let by_agent = match config.mode {
+        Mode::Off => return refused(Kind::Settings, "SRV6_MODE=off"),
+        Mode::Agent => true,
+        // An agent says which path a host has, and not who is one.
+        Mode::Auto => knows_hosts(config) && AgentSession::open(&asking).is_ok(),
+        Mode::Local => false,
+    };
+    let steering = match &config.steering {
         // Who may program VPP is told by its socket, flow by flow.
-        (_, Some(steering)) if steering.dry_run || steering.vpp.is_some() || may_change_routes() => steering,
-        (_, Some(_)) => {
+        Some(steering) if steering.dry_run || steering.vpp.is_some() || may_change_routes() => Some(steering),
+        _ if by_agent => None,
+        None => {
+            return refused(
+                Kind::Settings,
+                "no agent answers, and there is no source of paths: start srv6d on the host, set JALAPENO_API_ENDPOINT or \
+                 SRV6_TOPOLOGY, or SRV6_MODE=off to say that this is wanted",
+            );
+        }
+        Some(_) => {
             return refused(
                 Kind::Permission,
-                "this process may not install routes: give it CAP_NET_ADMIN (in a container, capabilities.add: \
-                 [NET_ADMIN]), or set SRV6_MODE=off",
+                "no agent answers, and this process may not install routes: start srv6d on the host, give the process \
+                 CAP_NET_ADMIN (in a container, capabilities.add: [NET_ADMIN]), or set SRV6_MODE=off",
             );
         }
     };
     lifetime::register();
     // A signal that the program blocks, or takes in a thread of its choice, must not arrive in ours.
     let mask = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK);
-    let started = Steer::start(steering.clone());
+    let started = match steering.filter(|_| !by_agent) {
+        Some(steering) => Steer::start(steering.clone()),
+        None => Steer::attach(config.agent.clone()),
+    };
     if let Ok(mask) = mask {
         // It was this thread's own a moment ago.
         let _ = mask.thread_set_mask();

@@ -180,9 +180,10 @@ fn give_up(failure: &Failure) {
     }
 }
 
-/// Whether this is the steering thread of the shim, or of a plugin in the same process, on its way to the path API.
+/// Whether this is a thread of the steering, the shim's or that of a plugin in the same process, on its way to the path API.
 fn is_steering_thread() -> bool {
-    rustix::thread::name().is_ok_and(|name| name.as_bytes() == srv6_steer::THREAD.as_bytes())
+    rustix::thread::name()
+        .is_ok_and(|name| srv6_steer::THREADS.iter().any(|thread| thread.as_bytes() == name.as_bytes()))
 }
 
 /// The flow of a connection from a socket with this local address; `None` where no packet leaves the host.

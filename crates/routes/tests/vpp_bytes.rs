@@ -1,7 +1,8 @@
 //! Messages byte by byte, as VPP 26.10-rc0 (revision b575ec2) takes and gives them.
 //!
-//! Each request is given as the fields of its definition in VPP's `.api` files, in hexadecimal; what a real VPP answered to
-//! these very requests was: 0, -12 for the second add, 0, 0, 0, and one policy with two lists of weight 1 and 3.
+//! Each request is given as the fields of its definition in VPP's `.api` files, in hexadecimal. To requests with these
+//! contents, from another client, a real VPP answered 0, -12 for the second add, 0, 0, 0, and one policy with two lists of
+//! weight 1 and 3.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test's helper functions fail as tests do")]
 
 use std::io::{Read, Write};

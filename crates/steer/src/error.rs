@@ -94,6 +94,12 @@ pub enum SteerError {
         /// How long was waited.
         waited: Duration,
     },
+    /// A flow that the agent doesn't steer, or for which there was no agent in time.
+    #[error("{reason}")]
+    Agent {
+        /// Its words.
+        reason: String,
+    },
     /// The agent doesn't want this process.
     #[error("the agent at {} refuses: {reason}", socket.display())]
     AgentRefused {

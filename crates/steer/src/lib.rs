@@ -47,8 +47,13 @@ use worker::{Job, Jobs, Worker};
 /// Where clients find the agent unless told otherwise.
 pub const AGENT_SOCKET: &str = "/run/srv6/agent.sock";
 
-/// Name of the background thread, as the kernel shows it.
-pub const THREAD: &str = "srv6-steer";
+/// Names of the background threads, as the kernel shows them: who works, asks for paths, listens to the dataplane, and holds the
+/// session with the agent.
+pub const THREADS: [&str; 4] = [STEERING, ASKING, LISTENING, ATTACHED];
+pub(crate) const STEERING: &str = "srv6-steer";
+pub(crate) const ASKING: &str = "srv6-paths";
+pub(crate) const LISTENING: &str = "srv6-watch";
+pub(crate) const ATTACHED: &str = "srv6-session";
 
 /// Steering of one process and network namespace. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -155,7 +160,7 @@ impl Steer {
         let (jobs, inbox) = mpsc::channel();
         let worker = Worker::new(config, serving, &jobs)?;
         std::thread::Builder::new()
-            .name(THREAD.to_owned())
+            .name(STEERING.to_owned())
             .spawn(move || worker.run(&inbox))
             .map_err(|source| SteerError::Thread { source })?;
         Ok(Self { jobs: Arc::new(Jobs::new(jobs)), process: std::process::id() })
@@ -173,8 +178,8 @@ impl Steer {
 
     /// As [`Self::request`], and calls `done` with the first answer, on the background thread.
     ///
-    /// Where that thread gives no answer (a forked process, the thread has ended, the hold was dropped first, an agent
-    /// steers) `done` is dropped uncalled; the hold's status says why.
+    /// Where that thread gives no answer (a forked process, the thread has ended, the hold was dropped first) `done` is
+    /// dropped uncalled; the hold's status says why.
     pub fn request_then(
         &self,
         flow: Flow,

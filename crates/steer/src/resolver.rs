@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use srv6_fabric::{Flow, Topology};
 use srv6_paths::{Origin, PathError, Paths, Query};
 
-use crate::SteerError;
 use crate::notice::Notice;
 use crate::report::SourceReport;
 use crate::worker::{Asked, Job};
+use crate::{ASKING, SteerError};
 
 /// The way to the thread, which ends when this is dropped.
 #[derive(Debug)]
@@ -47,7 +47,7 @@ impl Resolver {
         let counts = Arc::new(Counts::default());
         let counting = Arc::clone(&counts);
         std::thread::Builder::new()
-            .name("srv6-paths".to_owned())
+            .name(ASKING.to_owned())
             .spawn(move || {
                 let mut paths = paths;
                 for question in inbox {

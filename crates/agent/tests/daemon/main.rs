@@ -13,6 +13,7 @@
 mod client;
 mod job;
 mod lasting;
+mod preloaded;
 mod scene;
 mod steering;
 mod unruly;
@@ -33,7 +34,7 @@ fn main() -> ExitCode {
         job::run(handle.first().copied());
         return ExitCode::SUCCESS;
     }
-    let trials = [job::TESTS, steering::TESTS, lasting::TESTS, unruly::TESTS]
+    let trials = [job::TESTS, preloaded::TESTS, steering::TESTS, lasting::TESTS, unruly::TESTS]
         .concat()
         .into_iter()
         .map(|(name, test)| {

@@ -138,6 +138,6 @@ impl Drop for Scene {
     }
 }
 
-fn fabric() -> PathBuf {
+pub(crate) fn fabric() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/fabrics/4x4.json")
 }

@@ -12,7 +12,7 @@ use crate::error::chain;
 use crate::lanes::LanesClaim;
 use crate::protocol::{Event, Request};
 use crate::worker::Job;
-use crate::{LanesStatus, Slot, Status, SteerError, Steered};
+use crate::{ATTACHED, LanesStatus, STEERING, Slot, Status, SteerError, Steered};
 
 /// Pause before the next attempt to attach, the first time; twice as long each further time.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -92,7 +92,10 @@ impl Wish {
 
     fn fail(&self, reason: &str) {
         match self {
-            Self::Flow(slot) => slot.publish(Status::Failed(reason.into())),
+            Self::Flow(slot) => {
+                slot.publish(Status::Failed(reason.into()));
+                slot.notify(Err(SteerError::Agent { reason: reason.to_owned() }));
+            }
             Self::Lanes(claim) => claim.publish(LanesStatus::Failed(reason.into())),
         }
     }
@@ -103,9 +106,9 @@ pub(super) fn start(attachment: Attachment, inbox: mpsc::Receiver<Job>) -> Resul
     let shared = Arc::new(Shared { attachment, state: Mutex::default(), ended: Condvar::new() });
     let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
     let held = Arc::clone(&shared);
-    thread("srv6-session").spawn(move || held.hold()).map_err(|source| SteerError::Thread { source })?;
+    thread(ATTACHED).spawn(move || held.hold()).map_err(|source| SteerError::Thread { source })?;
     let passing = Arc::clone(&shared);
-    thread("srv6-steer").spawn(move || passing.pass_on(&inbox)).map_err(|source| {
+    thread(STEERING).spawn(move || passing.pass_on(&inbox)).map_err(|source| {
         shared.end();
         SteerError::Thread { source }
     })?;
@@ -284,7 +287,9 @@ impl State {
                         Status::Ready(before) => before.took,
                         Status::Pending | Status::Failed(_) => slot.since.elapsed(),
                     };
-                    slot.publish(Status::Ready(Arc::new(Steered { took, ..steered })));
+                    let steered = Arc::new(Steered { took, ..steered });
+                    slot.publish(Status::Ready(Arc::clone(&steered)));
+                    slot.notify(Ok(steered));
                 }
             }
             Event::LanesReady { id, lanes } | Event::LanesChanged { id, lanes } => {

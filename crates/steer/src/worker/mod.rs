@@ -28,7 +28,7 @@ use crate::error::chain;
 use crate::lanes::LanesClaim;
 use crate::report::{Moved, Moves};
 use crate::resolver::{Question, Resolver};
-use crate::{Config, Denials, LanesStatus, Serving, Slot, Status, SteerError, Steered};
+use crate::{Config, Denials, LISTENING, LanesStatus, Serving, Slot, Status, SteerError, Steered};
 use connections::Connections;
 use flows::Flows;
 use keeping::Keeping;
@@ -352,7 +352,7 @@ fn watch(dataplane: &mut dyn Dataplane, jobs: mpsc::Sender<Job>) -> Result<Optio
     let Some(mut watch) = dataplane.watch()? else { return Ok(None) };
     let watching = Watching(watch.stopper());
     std::thread::Builder::new()
-        .name("srv6-watch".to_owned())
+        .name(LISTENING.to_owned())
         .spawn(move || {
             loop {
                 match watch.wait() {
