@@ -105,6 +105,8 @@ fn start(socket: &Path) -> Child {
         .arg(fabric())
         .arg("--srv6-agent-socket")
         .arg(socket)
+        .arg("--srv6d-state")
+        .arg(socket.with_extension("drained"))
         .args(["--srv6d-http", "off", "--srv6d-hints", "off", "--srv6-log", "warn"])
         .args(["--srv6-connect-timeout-ms", "300000"])
         .stdin(Stdio::null())

@@ -42,6 +42,8 @@ impl Scene {
         let child = Command::new(env!("CARGO_BIN_EXE_srv6d"))
             .args(["--srv6-topology", fabric().to_str().unwrap()])
             .args(["--srv6-agent-socket", &self.socket()])
+            .arg("--srv6d-state")
+            .arg(self.folder.path().join("drained.json"))
             .args(["--srv6d-http", "off", "--srv6d-hints", "off", "--srv6-log", "debug"])
             .args(flags)
             .stdin(Stdio::null())
