@@ -169,7 +169,13 @@ fn what_cannot_work_is_refused_with_a_reason() {
         "5",
         "or ending in .so); SRV6_STRICT=\"2\": want 0 or 1",
     );
-    refused(&[("SRV6_MODE", "agent")], "5", "needs srv6d");
+    refused(&[("SRV6_MODE", "agents")], "5", "want auto, agent, local or off");
+    // A strict job goes nowhere unsteered because nobody answers.
+    refused(
+        &[("SRV6_TRANSPORT", &other), ("SRV6_AGENT_SOCKET", "/nowhere/agent.sock"), ("SRV6_STRICT", "1")],
+        "5",
+        "no agent answers at /nowhere/agent.sock",
+    );
     refused(&[("SRV6_TRANSPORT", so)], "5", "is this plugin itself");
     refused(&[("SRV6_TRANSPORT", "/nowhere/libnccl-net-x.so")], "5", "can't load /nowhere/libnccl-net-x.so");
     let nothing = compile(&["tests/c/dlopen.c"], "libnothing.so", &["-shared", "-fPIC"]);
