@@ -72,8 +72,8 @@ mod tests {
 
     #[test]
     fn it_rings_by_time() {
-        let (bell, ringer) = Bell::new(Duration::from_millis(20)).unwrap();
         let started = Instant::now();
+        let (bell, ringer) = Bell::new(Duration::from_millis(20)).unwrap();
         assert_eq!(bell.wait(), Rang::Yes);
         assert!(started.elapsed() >= Duration::from_millis(20));
         drop(ringer);
