@@ -152,7 +152,7 @@ fn each_missing_thing_is_named_and_nothing_else() {
         ),
         (
             Case::new("an agent that isn't there").with("SRV6_MODE", "agent"),
-            &[("settings.plugin", "failure", "srv6d"), ("agent", "failure", "there is no /run/srv6/agent.sock")],
+            &[("agent", "failure", "there is no /run/srv6/agent.sock")],
         ),
         (
             Case::new("no namespace to try the kernel in")
