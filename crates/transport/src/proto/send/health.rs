@@ -20,8 +20,11 @@ const GIVE_UP: Duration = Duration::from_millis(250);
 /// waits twice as long after each attempt.
 const GIVE_UP_LAST: Duration = Duration::from_secs(1);
 
-/// Time after which another path is asked for. A shorter silence heals by itself.
-const AVOID: Duration = Duration::from_millis(20);
+/// Time after which another path is asked for. A shorter silence heals by itself, and the others carry on meanwhile.
+///
+/// A lane that moves may come to lie on another connection's path and stays there. So this is longer than a busy host keeps
+/// a thread waiting, which no measure of silence can tell from a dead path.
+const AVOID: Duration = Duration::from_millis(150);
 
 /// Longest wait between two attempts to open a socket.
 const LONGEST_BACKOFF: Duration = Duration::from_millis(500);
