@@ -25,7 +25,7 @@
 //! # Threads
 //!
 //! Comms are `Send`; `post` and `test` take `&mut self`. Connecting, accepting and dropping may
-//! happen on another thread than posting and testing. One thread per process, `srv6-watch`, looks after senders
+//! happen on another thread than posting and testing. One thread per process, `srv6-senders`, looks after senders
 //! whose caller doesn't call while the receiver may lack something; it sleeps while there are none.
 //!
 //! [`connections`] gives any thread the numbers of all live connections.

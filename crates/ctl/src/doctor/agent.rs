@@ -3,15 +3,15 @@
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
+use srv6_steer::AGENT_SOCKET;
+
 use super::finding::Finding;
 use crate::config::Environment;
-
-const SOCKET: &str = "/run/srv6/agent.sock";
 
 /// Looks at the agent's socket.
 pub(crate) fn check(environment: &Environment) -> Finding {
     const CHECK: &str = "agent";
-    let socket = environment.get("SRV6_AGENT_SOCKET").unwrap_or(SOCKET);
+    let socket = environment.get("SRV6_AGENT_SOCKET").unwrap_or(AGENT_SOCKET);
     let mode = environment.get("SRV6_MODE").unwrap_or("auto");
     let present = Path::new(socket).exists();
     let answers = present.then(|| UnixStream::connect(socket));

@@ -152,7 +152,7 @@ impl Watch {
         if self.thread.is_some() {
             return;
         }
-        match thread::Builder::new().name("srv6-watch".to_owned()).spawn(watch) {
+        match thread::Builder::new().name("srv6-senders".to_owned()).spawn(watch) {
             Ok(handle) => self.thread = Some(handle.thread().clone()),
             Err(error) => log::warn!("no thread to look after idle connections: {error}"),
         }
