@@ -235,6 +235,11 @@ impl Lane {
         }
     }
 
+    /// Says whether what is known about its pace is old, since nothing has used it.
+    pub(super) fn is_forgotten(&self, now: Instant) -> bool {
+        self.flights.len() == 0 && now.saturating_duration_since(self.pace.used()) >= FORGOTTEN
+    }
+
     /// Bytes up to which the stream is known to have arrived.
     pub(super) fn arrived(&self) -> u64 {
         self.stream.acked.max(self.stream.finished)
@@ -318,5 +323,7 @@ const LONGEST_HOLD_DOWN: Duration = Duration::from_secs(5);
 /// What paths are compared by: the same for all, or each of two could wait for the other.
 const PIECE: u64 = 64 << 10;
 const UNKNOWN: Duration = Duration::from_secs(1);
+/// A path that is slow indeed is lent a chunk of two milliseconds this often, and is seldom waited for.
+const FORGOTTEN: Duration = Duration::from_millis(20);
 const DELAYED_ACK: Duration = Duration::from_millis(50);
 const LONGEST_INTERVAL: Duration = Duration::from_millis(100);

@@ -83,6 +83,11 @@ impl Pace {
         self.rtt
     }
 
+    /// When it last had something to deliver, or had delivered it.
+    pub(super) fn used(&self) -> Instant {
+        self.delivered_at
+    }
+
     /// Length of a chunk for this subflow, bytes.
     pub(super) fn chunk(&self) -> u64 {
         match self.rate {

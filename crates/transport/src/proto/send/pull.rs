@@ -231,8 +231,10 @@ impl Sender {
             let lane = self.lanes.get(other);
             lane.is_some_and(|lane| lane.has_room() && lane.expect().saturating_mul(3) / 2 + WORTH < mine)
         };
-        // Weights say themselves whose turn it is, and caps when.
-        let free = !self.budget.is_weighted() && self.budget.cap(subflow) == 0;
+        // Weights say themselves whose turn it is, and caps when. What isn't used isn't measured: one bad look at a
+        // path would count for ever while others have room.
+        let forgotten = self.lanes.get(subflow)?.is_forgotten(now);
+        let free = !self.budget.is_weighted() && self.budget.cap(subflow) == 0 && !forgotten;
         if free && self.others(bit).any(|other| self.budget.cap(other) == 0 && better(other)) {
             return None;
         }
