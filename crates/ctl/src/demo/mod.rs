@@ -1,8 +1,8 @@
 //! `srv6ctl demo`: the main job in the lab, from nothing to nothing.
 //!
-//! Two parts. First an all-reduce over the 4×4 fabric through the plugin, each flow shown with the path it was
-//! given, the route in the kernel and the bytes the switches really carried. Then the same all-reduce where links
-//! are the limit, plain ECMP against steered.
+//! Two parts. First an all-reduce over the 4×4 fabric through the plugin, each flow shown with the paths it was
+//! given, the routes in the kernel and the bytes the switches really carried. Then the same all-reduce where links
+//! are the limit, plain ECMP against steered over one path each and over four.
 
 mod compare;
 mod ranks;
@@ -26,6 +26,9 @@ pub(crate) struct DemoArgs {
     /// Runs of the ECMP side of the comparison; each has other ports, so other collisions
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
     trials: u32,
+    /// Largest message of the first all-reduce, with the suffixes of nccl-tests
+    #[arg(long, value_name = "BYTES", default_value = "32M")]
+    size: String,
 }
 
 /// Must be called before any thread is started: an ordinary user gets a user namespace here.
@@ -62,7 +65,7 @@ struct Scene {
 impl Scene {
     fn play(&self, args: &DemoArgs) -> anyhow::Result<()> {
         let four = args.fabrics.join("4x4.json");
-        steered::play(self, &four).context("part 1, every flow on its path")?;
+        steered::play(self, &four, &args.size).context("part 1, every flow on its path")?;
         let shaped = args.fabrics.join("2x4x4.json");
         compare::play(self, &shaped, args.trials).context("part 2, plain ECMP against steered")
     }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use srv6_lab::Lab;
+use srv6_settings::FIELDS;
 
 use super::Scene;
 
@@ -44,26 +45,6 @@ pub(super) struct Row {
     pub(super) wrong: u64,
 }
 
-/// Variables that change what a rank does, beside those that every job sets.
-const SETTINGS: [&str; 16] = [
-    "JALAPENO_API_ENDPOINT",
-    "TOPOLOGY_COLLECTION",
-    "BACKEND_INTERFACE",
-    "ROUTE_PLATFORM",
-    "ROUTE_TABLE_ID",
-    "DEST_FUNCTION",
-    "SRV6_TOPOLOGY",
-    "SRV6_HOST_COLLECTION",
-    "SRV6_MODE",
-    "SRV6_POLICY",
-    "SRV6_ALGO",
-    "SRV6_ENCAP",
-    "SRV6_GATEWAY",
-    "SRV6_LOG",
-    "NCCL_DEBUG_FILE",
-    "NCCL_DEBUG_SUBSYS",
-];
-
 /// No run of the demo takes this long unless something hangs.
 const LIMIT: Duration = Duration::from_secs(180);
 
@@ -89,7 +70,8 @@ impl Ranks {
             let program = scene.program.to_str().context("this program's path is not text")?;
             let mut command = lab.node(host)?.command(program);
             // What the user has exported for a job of his own must not meet the demo's settings.
-            for name in SETTINGS {
+            for name in FIELDS.iter().map(|field| field.name).chain(["NCCL_DEBUG_FILE", "NCCL_DEBUG_SUBSYS"])
+            {
                 command.env_remove(name);
             }
             // A flow per pair: what ECMP does with it is what the demo shows.

@@ -1,4 +1,4 @@
-//! Part 1: an all-reduce over four hosts, every flow on its own path.
+//! Part 1: an all-reduce over four hosts, every flow over all its paths, each lane where it was pinned.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -18,11 +18,13 @@ use crate::table;
 /// Port of the path server in the management network.
 const PORT: u16 = 8000;
 
-/// Share of a flow's bytes that its chosen uplink must carry. The rest are acknowledgements of the flow that
-/// comes the other way, which nobody steers.
+/// Share of a host's bytes that the lanes of its flow must carry.
 const SHARE: f64 = 0.9;
 
-pub(super) fn play(scene: &Scene, file: &Path) -> anyhow::Result<()> {
+/// All that is ours, the lanes' own tables included.
+const ROUTES: &str = "ip -6 route show table all proto 196";
+
+pub(super) fn play(scene: &Scene, file: &Path, size: &str) -> anyhow::Result<()> {
     heading("4 leaves, 4 spines, 4 hosts: network namespaces, kernel SRv6");
     let topology = fabric(file)?;
     let bar = spinner("raising the fabric");
@@ -40,7 +42,7 @@ pub(super) fn play(scene: &Scene, file: &Path) -> anyhow::Result<()> {
     let job = Job {
         name: "steered",
         hosts: &hosts,
-        arguments: &["-b", "4M", "-e", "32M", "-f", "2", "-n", "10", "-w", "2"],
+        arguments: &["-b", "1M", "-e", size, "-f", "2", "-n", "10", "-w", "2"],
         settings: &[
             ("JALAPENO_API_ENDPOINT", endpoint.as_str()),
             ("SRV6_MODE", "local"),
@@ -53,9 +55,9 @@ pub(super) fn play(scene: &Scene, file: &Path) -> anyhow::Result<()> {
     let bar = spinner("reducing");
     let rows = ranks.finish(|| {
         for host in &hosts {
-            // A host that is busy is asked again in a moment.
-            if let Some(Ok(shown)) = lab.node(host).ok().map(|n| n.sh("ip -6 route show proto 196"))
-                && !shown.is_empty()
+            // A host that is busy is asked again in a moment. Those that have all lanes hold them until the end.
+            if let Some(Ok(shown)) = lab.node(host).ok().map(|n| n.sh(ROUTES))
+                && shown.len() >= routes.get(host).map_or(1, String::len)
             {
                 routes.insert(host.clone(), shown);
             }
@@ -75,7 +77,8 @@ pub(super) fn play(scene: &Scene, file: &Path) -> anyhow::Result<()> {
     for (rank, log) in logs.iter().enumerate() {
         let text = std::fs::read_to_string(log).with_context(|| format!("reading {}", log.display()))?;
         let host = hosts.get(rank).context("more logs than hosts")?;
-        let flow = Chosen::read(&text, &topology).with_context(|| format!("in the log of {host}"))?;
+        let next = hosts.get((rank + 1) % hosts.len()).context("a ring without hosts")?;
+        let flow = Chosen::read(&text, next, &topology).with_context(|| format!("in the log of {host}"))?;
         flow.show_and_check(host, routes.get(host).map_or("", String::as_str), &links)?;
     }
 
@@ -89,7 +92,7 @@ pub(super) fn play(scene: &Scene, file: &Path) -> anyhow::Result<()> {
     println!("{table}");
 
     for host in &hosts {
-        let left = lab.node(host)?.sh("ip -6 route show proto 196")?;
+        let left = lab.node(host)?.sh(ROUTES)?;
         if !left.is_empty() {
             bail!("{host} still has routes after the job: {left}");
         }
@@ -106,61 +109,88 @@ fn path_server(lab: &Lab, file: &Path) -> anyhow::Result<Running> {
     Ok(lab.management().run(start)?)
 }
 
-/// What the plugin said it chose: `connection A -> B: path host00 > … carrier C from … in … ms`.
+/// What the plugin said it chose: `connection A -> B: 4 lanes by mark, 0 spare; 0: host00 > … carrier C; 1: …`.
 #[derive(Debug)]
 struct Chosen {
-    line: String,
+    flow: String,
     destination: String,
+    pinning: String,
+    lanes: Vec<Lane>,
+}
+
+/// One of them.
+#[derive(Debug)]
+struct Lane {
     hops: Vec<String>,
     carrier: String,
 }
 
 impl Chosen {
-    fn read(log: &str, topology: &Topology) -> anyhow::Result<Self> {
+    /// The flow that carries the data: to the next host of the ring. Acknowledgements have lanes to the one before.
+    fn read(log: &str, next: &str, topology: &Topology) -> anyhow::Result<Self> {
+        let to_next = format!(" > {next} carrier ");
         let line = log
             .lines()
-            .find_map(|l| {
-                l.split_once("connection ").map(|(_, rest)| rest).filter(|r| r.contains(" carrier "))
-            })
-            .context("no line that tells a steered connection")?;
-        let chosen = (|| {
-            let (flow, rest) = line.split_once(": path ")?;
-            let (path, rest) = rest.split_once(" carrier ")?;
-            Some(Self {
-                line: line.to_owned(),
-                destination: flow.split_once(" -> ")?.1.to_owned(),
-                hops: path.split(" > ").map(str::to_owned).collect(),
-                carrier: rest.split(' ').next()?.to_owned(),
-            })
-        })();
-        let chosen = chosen.with_context(|| format!("this line is not understood: {line}"))?;
-        match chosen.hops.iter().find(|name| topology.by_name(name).is_none()) {
+            .filter_map(|line| line.split_once("connection "))
+            .find_map(|(_, rest)| rest.contains(&to_next).then_some(rest))
+            .with_context(|| format!("no line that tells a steered connection to {next}"))?;
+        let chosen = Self::parse(line).with_context(|| format!("this line is not understood: {line}"))?;
+        match chosen.lanes.iter().flat_map(|l| &l.hops).find(|name| topology.by_name(name).is_none()) {
             Some(name) => bail!("{name} is on the path but not in the fabric"),
             None => Ok(chosen),
         }
     }
 
+    fn parse(line: &str) -> Option<Self> {
+        let (flow, rest) = line.split_once(": ")?;
+        let (pinning, lanes) = rest.split_once("; ")?;
+        let lane = |text: &str| {
+            let (_, rest) = text.split_once(": ")?;
+            let (path, carrier) = rest.split_once(" carrier ")?;
+            let hops = path.split(" > ").map(str::to_owned).collect();
+            Some(Lane { hops, carrier: carrier.split(' ').next()?.to_owned() })
+        };
+        Some(Self {
+            flow: flow.to_owned(),
+            destination: flow.split_once(" -> ")?.1.to_owned(),
+            pinning: pinning.to_owned(),
+            lanes: lanes.split("; ").map(lane).collect::<Option<_>>()?,
+        })
+    }
+
     fn show_and_check(&self, host: &str, routes: &str, links: &[LinkCounters]) -> anyhow::Result<()> {
-        println!("{}", self.line);
-        let route = routes
-            .lines()
-            .find(|l| l.starts_with(&self.destination))
-            .with_context(|| format!("{host} had no route to {}: {routes:?}", self.destination))?;
-        println!("  route    {}", route.trim());
-        if !route.contains(&format!("[ {} ]", self.carrier)) {
-            bail!("{host}: the route's carrier is not {}", self.carrier);
-        }
-        for pair in self.hops.windows(2) {
-            let [from, to] = pair else { continue };
-            let bytes = |f: &dyn Fn(&LinkCounters) -> bool| {
-                links.iter().filter(|l| f(l)).map(|l| l.bytes).sum::<u64>()
-            };
-            let link = bytes(&|l| l.from == *from && l.to == *to);
-            let all = bytes(&|l| l.from == *host);
-            println!("  carried  {from} > {to}  {:.1} MB", megabytes(link));
-            if ratio(link, all) < SHARE {
-                bail!("{from} > {to} carried {link} bytes of the {all} that {host} sent");
+        println!("{}: {}", self.flow, self.pinning);
+        let bytes = |from: &str, to: Option<&str>| -> u64 {
+            let counted = |l: &&LinkCounters| l.from == from && to.is_none_or(|to| l.to == to);
+            links.iter().filter(counted).map(|l| l.bytes).sum()
+        };
+        let sent = bytes(host, None);
+        let mut carried = 0;
+        for (number, lane) in self.lanes.iter().enumerate() {
+            let carrier = format!("[ {} ]", lane.carrier);
+            let route = routes
+                .lines()
+                .find(|l| l.starts_with(&self.destination) && l.contains(&carrier))
+                .with_context(|| {
+                    format!("{host} had no route to {} by {carrier}: {routes}", self.destination)
+                })?;
+            // Up to the first switch, and from the last, all lanes share a link.
+            let inner = lane.hops.get(1..lane.hops.len().saturating_sub(1)).unwrap_or_default();
+            let mut least = sent;
+            for pair in inner.windows(2) {
+                let [from, to] = pair else { continue };
+                let link = bytes(from, Some(to));
+                if link == 0 {
+                    bail!("{from} > {to} carried nothing, and lane {number} of {host} goes over it");
+                }
+                least = least.min(link);
             }
+            carried += least;
+            println!("  lane {number}  {}  {:.1} MB", lane.hops.join(" > "), megabytes(least));
+            println!("          {}", route.trim());
+        }
+        if ratio(carried, sent) < SHARE {
+            bail!("the lanes of {host} carried {carried} of the {sent} bytes that it sent");
         }
         Ok(())
     }
@@ -185,4 +215,22 @@ fn megabytes(bytes: u64) -> f64 {
 #[expect(clippy::cast_precision_loss, reason = "a share, to two digits")]
 fn ratio(part: u64, whole: u64) -> f64 {
     part as f64 / whole.max(1) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lanes_are_read_from_the_log_line() {
+        let line = "2001:db8:1000::2 -> 2001:db8:1001::2: 2 lanes by mark, 1 spare; 0: host00 > leaf00 > host01 \
+                    carrier fc00:0:1200::; 1: host00 > leaf01 > host01 carrier fc00:0:1201:: from topology file in 2 ms";
+        let chosen = Chosen::parse(line).unwrap();
+        assert_eq!(chosen.destination, "2001:db8:1001::2");
+        assert_eq!(chosen.pinning, "2 lanes by mark, 1 spare");
+        let carriers: Vec<&str> = chosen.lanes.iter().map(|l| l.carrier.as_str()).collect();
+        assert_eq!(carriers, ["fc00:0:1200::", "fc00:0:1201::"]);
+        assert_eq!(chosen.lanes[1].hops, ["host00", "leaf01", "host01"]);
+        assert!(Chosen::parse("unsteered").is_none());
+    }
 }

@@ -11,6 +11,8 @@
 mod scene;
 
 use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use scene::Scene;
@@ -79,6 +81,23 @@ fn every_flow_of_a_job_takes_the_path_that_it_was_given() {
     let wanted = "fc00:0:1001:1201:fe06::,2001:db8:1001::2";
     assert!(captured.lines().any(|l| l == wanted), "no packet of the flow in its tunnel:\n{captured}");
     scene.assert_no_routes();
+}
+
+/// The README's first command, but for building and installing.
+#[test]
+fn the_demo_proves_every_lane_and_leaves_nothing() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let mut demo = Command::new(env!("CARGO_BIN_EXE_srv6ctl"));
+    let demo = demo.args(["demo", "--size", "2M", "--trials", "1", "--plugin"]).arg(scene::plugin());
+    // A setting that somebody has exported is none of the demo's.
+    let output = demo.env("SRV6_PATHS", "nonsense").current_dir(root).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
+    let lanes = said.lines().filter(|line| line.starts_with("  lane ")).count();
+    assert_eq!(lanes, 16, "four of each of four flows: {said}");
+    for wanted in ["no route is left after the job", "plain ECMP", "steered, 4 paths"] {
+        assert!(said.contains(wanted), "{wanted}: {said}");
+    }
 }
 
 #[test]

@@ -36,7 +36,7 @@ pub(crate) struct Outcome {
 }
 
 /// The plugin as cargo built it beside this test.
-fn plugin() -> PathBuf {
+pub(crate) fn plugin() -> PathBuf {
     let built = std::env::current_exe().unwrap().with_file_name("libnccl_net_srv6.so");
     assert!(built.exists(), "{} is not built", built.display());
     built

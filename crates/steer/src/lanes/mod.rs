@@ -87,7 +87,8 @@ impl LanePath {
 
 impl fmt::Display for Lanes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} lanes by {}, {} spare", self.lanes.len(), self.pinning, self.spares)?;
+        let lanes = if self.lanes.len() == 1 { "lane" } else { "lanes" };
+        write!(f, "{} {lanes} by {}, {} spare", self.lanes.len(), self.pinning, self.spares)?;
         for (number, lane) in self.lanes.iter().enumerate() {
             write!(f, "; {number}: {} carrier {}", lane.steered.hops.join(" > "), lane.segments)?;
         }
