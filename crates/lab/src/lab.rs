@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use srv6_fabric::Topology;
 
 use crate::batch::{self, Tool};
-use crate::plan::{Cable, Condition, End, Plan, Role, settings};
+use crate::plan::{Cable, Condition, End, Plan, Role};
 use crate::{Error, Node, Options, netlink, steering};
 
 /// How long the kernel may take for what it does in the background. On an idle machine it is milliseconds.
@@ -40,7 +40,7 @@ impl Lab {
         let cpus = if options.receive_steering { steering::cpus() } else { Vec::new() };
         let steered = lab.on_all(|i| {
             let name = lab.plan.name_of(i).to_owned();
-            let settings = settings(lab.plan.nodes.get(i).map_or(Role::Host, |n| n.role));
+            let settings = lab.plan.nodes.get(i).map_or(Role::Host, |n| n.role).settings();
             let mask = steering::mask(i, &cpus);
             move || {
                 settings.iter().try_for_each(|(file, value)| set(&name, file, value))?;

@@ -37,3 +37,4 @@ pub use namespace::enter_user_namespace;
 pub use node::Node;
 pub use options::{Mbps, Options, RateError};
 pub use pair::Pair;
+pub use plan::{Cable, CableKind, End, Hop, LocalSid, NodePlan, Plan, Role, Route, SidAction};

@@ -99,6 +99,11 @@ pub struct Options {
     pub receive_steering: bool,
 }
 
+impl Options {
+    /// MTU of a link that nobody says otherwise of, in bytes.
+    pub const MTU: u32 = 1500;
+}
+
 impl Default for Options {
     fn default() -> Self {
         Self { rate_fabric: None, rate_host: None, mtu: None, receive_steering: true }

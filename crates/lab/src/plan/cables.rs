@@ -64,7 +64,7 @@ pub(super) fn cables(
     let management = nodes.iter().position(|n| n.name == MANAGEMENT).unwrap_or(usize::MAX);
     for (i, node) in nodes.iter().enumerate().filter(|(_, n)| n.role == Role::Host) {
         let ends = [(management, names::towards(&node.name)), (i, "mgmt0".to_owned())];
-        cables.push(cable(cables.len(), CableKind::Management, ends, 1500, None));
+        cables.push(cable(cables.len(), CableKind::Management, ends, Options::MTU, None));
     }
     Ok(cables)
 }
@@ -110,7 +110,7 @@ fn mtu(
     // A veth has one MTU for both directions: the smaller of what the two edges say holds for either.
     let documented =
         [topology.edge(a, b), topology.edge(b, a)].into_iter().flatten().filter_map(|e| e.mtu).min();
-    let mtu = documented.or(options.mtu).unwrap_or(1500);
+    let mtu = documented.or(options.mtu).unwrap_or(Options::MTU);
     if MTU.contains(&mtu) { Ok(mtu) } else { Err(Error::Mtu { link: link.to_owned(), mtu }) }
 }
 

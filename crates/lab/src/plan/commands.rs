@@ -6,7 +6,7 @@
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::Path;
 
-use super::{Cable, CableKind, Condition, End, Plan, Role, loopback};
+use super::{Cable, CableKind, Condition, End, Plan, Role};
 use crate::{Loss, Mbps};
 
 /// Device that seg6local routes name. The kernel wants one that isn't `lo`; it carries nothing, so a veth whose
@@ -19,30 +19,33 @@ const BRIDGE: &str = "br0";
 /// MAC address that no interface has: what is sent to it arrives and is thrown away.
 const NOBODY: [u8; 6] = [0x02, 0x56, 0xff, 0xff, 0xff, 0xff];
 
-/// Settings of a node before it has interfaces: `default` is copied by each that is made later.
-pub(crate) fn settings(role: Role) -> Vec<(&'static str, &'static str)> {
-    let mut settings = vec![
-        // Addresses are usable at once, and stay when a link is taken down for a test.
-        ("net/ipv6/conf/all/accept_dad", "0"),
-        ("net/ipv6/conf/default/accept_dad", "0"),
-        ("net/ipv6/conf/all/keep_addr_on_down", "1"),
-        ("net/ipv6/conf/default/keep_addr_on_down", "1"),
-        ("net/ipv6/conf/default/accept_ra", "0"),
-        // A decapsulated IPv4 packet comes in by an interface that has no route back to its source.
-        ("net/ipv4/conf/all/rp_filter", "0"),
-        ("net/ipv4/conf/default/rp_filter", "0"),
-    ];
-    if role == Role::Switch {
-        settings.extend([
-            ("net/ipv6/conf/all/forwarding", "1"),
-            ("net/ipv6/conf/default/forwarding", "1"),
-            ("net/ipv4/ip_forward", "1"),
-            // By ports, as switches do. The default hashes addresses: one way for all flows of a pair of hosts.
-            ("net/ipv6/fib_multipath_hash_policy", "1"),
-            ("net/ipv4/fib_multipath_hash_policy", "1"),
-        ]);
+impl Role {
+    /// Settings of a node before it has interfaces, as files below /proc/sys: `default` is copied by each that is
+    /// made later.
+    pub fn settings(self) -> Vec<(&'static str, &'static str)> {
+        let mut settings = vec![
+            // Addresses are usable at once, and stay when a link is taken down for a test.
+            ("net/ipv6/conf/all/accept_dad", "0"),
+            ("net/ipv6/conf/default/accept_dad", "0"),
+            ("net/ipv6/conf/all/keep_addr_on_down", "1"),
+            ("net/ipv6/conf/default/keep_addr_on_down", "1"),
+            ("net/ipv6/conf/default/accept_ra", "0"),
+            // A decapsulated IPv4 packet comes in by an interface that has no route back to its source.
+            ("net/ipv4/conf/all/rp_filter", "0"),
+            ("net/ipv4/conf/default/rp_filter", "0"),
+        ];
+        if self == Self::Switch {
+            settings.extend([
+                ("net/ipv6/conf/all/forwarding", "1"),
+                ("net/ipv6/conf/default/forwarding", "1"),
+                ("net/ipv4/ip_forward", "1"),
+                // By ports, as switches do. The default hashes addresses: one way for all flows of a pair of hosts.
+                ("net/ipv6/fib_multipath_hash_policy", "1"),
+                ("net/ipv4/fib_multipath_hash_policy", "1"),
+            ]);
+        }
+        settings
     }
-    settings
 }
 
 /// Shapes an interface to a rate, or lets it go as fast as it can.
@@ -111,14 +114,10 @@ impl Plan {
     /// brings back what the kernel dropped when a link went down. `condition` says which faults to leave alone.
     pub(crate) fn configure(&self, node: usize, condition: impl Fn(&End) -> Condition) -> Vec<String> {
         let mut lines = Vec::new();
-        match self.nodes.get(node).map(|n| (n.role, n.management)) {
-            Some((Role::Switch, _)) => {
-                lines.push(format!("addr replace {}/128 dev lo", loopback(node)));
-            }
-            Some((Role::Management, Some(address))) => {
-                lines.push(format!("addr replace {address}/24 dev {BRIDGE}"));
-            }
-            _ => {}
+        lines.extend(self.loopback(node).map(|address| format!("addr replace {address}/128 dev lo")));
+        if let Some((Role::Management, Some(address))) = self.nodes.get(node).map(|n| (n.role, n.management))
+        {
+            lines.push(format!("addr replace {address}/24 dev {BRIDGE}"));
         }
         let ends: Vec<(&Cable, &End, Condition)> = self
             .ends_of(node)
@@ -140,27 +139,23 @@ impl Plan {
         for (cable, end, _) in ends.iter().filter(|(.., c)| *c == Condition::On) {
             lines.extend(neighbours(end, other(cable, end).mac));
         }
-        if let Some(sids) = self.local_sids.get(node) {
-            lines.extend(sids.iter().map(|s| format!("route replace {s} dev {SID_DEVICE} proto static")));
-        }
-        if let Some(routes) = self.routes.get(node) {
-            let usable = |interface: &str| ends.iter().any(|(_, end, _)| end.interface == interface);
-            let routes = routes.iter().filter_map(|r| r.over(usable));
-            lines.extend(routes.map(|r| format!("route replace {r}")));
-        }
+        let sids = self.local_sids(node).iter();
+        lines.extend(sids.map(|s| format!("route replace {s} dev {SID_DEVICE} proto static")));
+        let usable = |interface: &str| ends.iter().any(|(_, end, _)| end.interface == interface);
+        let routes = self.routes(node).iter().filter_map(|r| r.over(usable));
+        lines.extend(routes.map(|r| format!("route replace {r}")));
         lines
     }
 
     /// IPv6 addresses that a node answers to once it is configured.
     pub(crate) fn addresses(&self, node: usize, condition: impl Fn(&End) -> Condition) -> Vec<Ipv6Addr> {
-        let own = self.nodes.get(node).filter(|n| n.role == Role::Switch).map(|_| loopback(node));
         let on = self.ends_of(node).filter(|(_, end)| condition(end) != Condition::Off);
         let of_ends = on.flat_map(|(_, end)| &end.addresses).filter_map(|(address, _)| match address {
             // Every link has the same link-local ones; nothing is sent to them.
             IpAddr::V6(address) if !address.is_unicast_link_local() => Some(*address),
             _ => None,
         });
-        own.into_iter().chain(of_ends).collect()
+        self.loopback(node).into_iter().chain(of_ends).collect()
     }
 
     /// `tc` lines for the rates that a node's links start with.

@@ -15,48 +15,53 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use srv6_fabric::{Topology, Vertex, VertexIndex};
 
-pub(crate) use commands::{lossless, lossy, lost_neighbours, settings, shaping, whole_packets, wire_packets};
+pub(crate) use commands::{lossless, lossy, lost_neighbours, shaping, whole_packets, wire_packets};
+pub use routes::{Hop, Route};
+pub use sids::{LocalSid, SidAction};
 
 use crate::{Error, Mbps, Options};
 
 /// Node that joins all hosts outside the fabric.
 pub(crate) const MANAGEMENT: &str = "mgmt";
 
-/// A lab on paper.
+/// A lab on paper: what [`Lab::up`](crate::Lab::up) makes of a topology, for whoever makes the same elsewhere.
 #[derive(Debug)]
-pub(crate) struct Plan {
+pub struct Plan {
     /// Vertices in the topology's order, then the management network.
-    pub(crate) nodes: Vec<NodePlan>,
+    pub nodes: Vec<NodePlan>,
     /// Links in a fixed order: between switches, to hosts, to the management network.
-    pub(crate) cables: Vec<Cable>,
-    routes: Vec<Vec<routes::Route>>,
-    local_sids: Vec<Vec<sids::LocalSid>>,
+    pub cables: Vec<Cable>,
+    routes: Vec<Vec<Route>>,
+    local_sids: Vec<Vec<LocalSid>>,
 }
 
 /// One namespace.
 #[derive(Debug)]
-pub(crate) struct NodePlan {
+pub struct NodePlan {
     /// Unique name.
-    pub(crate) name: String,
+    pub name: String,
     /// What it does.
-    pub(crate) role: Role,
+    pub role: Role,
     /// A host's address on the management network.
-    pub(crate) management: Option<Ipv4Addr>,
+    pub management: Option<Ipv4Addr>,
     /// Vertex id, where it comes from the topology.
-    pub(crate) id: Option<String>,
+    pub id: Option<String>,
 }
 
 /// What a node does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Role {
+pub enum Role {
+    /// It sends and receives.
     Host,
+    /// It forwards, and has SIDs.
     Switch,
+    /// It joins all hosts outside the fabric.
     Management,
 }
 
 /// What a cable joins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum CableKind {
+pub enum CableKind {
     /// Two switches.
     Fabric,
     /// A switch (first end) and a host.
@@ -67,13 +72,15 @@ pub(crate) enum CableKind {
 
 /// A veth pair.
 #[derive(Debug)]
-pub(crate) struct Cable {
-    pub(crate) kind: CableKind,
-    pub(crate) ends: [End; 2],
+pub struct Cable {
+    /// What it joins.
+    pub kind: CableKind,
+    /// Its two ends.
+    pub ends: [End; 2],
     /// Bytes.
-    pub(crate) mtu: u32,
+    pub mtu: u32,
     /// Rate of each direction when the lab comes up.
-    pub(crate) rate: Option<Mbps>,
+    pub rate: Option<Mbps>,
 }
 
 /// What a fault has made of an interface.
@@ -88,21 +95,25 @@ pub(crate) enum Condition {
 
 /// One interface of a veth pair.
 #[derive(Debug)]
-pub(crate) struct End {
+pub struct End {
     /// Position of the node it belongs to.
-    pub(crate) node: usize,
-    pub(crate) interface: String,
+    pub node: usize,
+    /// Its name.
+    pub interface: String,
     pub(crate) ifindex: u32,
     pub(crate) mac: [u8; 6],
     /// Addresses with prefix lengths.
-    pub(crate) addresses: Vec<(IpAddr, u8)>,
+    pub addresses: Vec<(IpAddr, u8)>,
     /// Addresses that are reached at the other end.
     pub(crate) neighbours: Vec<IpAddr>,
 }
 
 impl Plan {
     /// Plans the lab of a topology.
-    pub(crate) fn new(topology: &Topology, options: &Options) -> Result<Self, Error> {
+    ///
+    /// # Errors
+    /// Topologies that a lab can't be made of: names, links, SIDs or MTUs that can't be, each named.
+    pub fn new(topology: &Topology, options: &Options) -> Result<Self, Error> {
         let nodes = nodes(topology)?;
         let position: HashMap<VertexIndex, usize> =
             topology.vertices().enumerate().map(|(i, (v, _))| (v, i)).collect();
@@ -114,7 +125,7 @@ impl Plan {
     }
 
     /// Position of a node by name or vertex id.
-    pub(crate) fn node(&self, name: &str) -> Option<usize> {
+    pub fn node(&self, name: &str) -> Option<usize> {
         self.nodes.iter().position(|n| n.name == name || n.id.as_deref() == Some(name))
     }
 
@@ -125,25 +136,36 @@ impl Plan {
     }
 
     /// Name of the node at a position.
-    pub(crate) fn name_of(&self, node: usize) -> &str {
+    pub fn name_of(&self, node: usize) -> &str {
         self.nodes.get(node).map_or("", |n| &n.name)
     }
 
+    /// Routes of the node at a position; a switch's local SIDs are not among them.
+    pub fn routes(&self, node: usize) -> &[Route] {
+        self.routes.get(node).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// What the switch at a position does with packets to its SIDs, sorted by prefix; hosts have none.
+    pub fn local_sids(&self, node: usize) -> &[LocalSid] {
+        self.local_sids.get(node).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// Address that the switch at a position answers ICMP errors from; its interfaces only have link-local ones.
+    pub fn loopback(&self, node: usize) -> Option<Ipv6Addr> {
+        self.nodes.get(node).filter(|n| n.role == Role::Switch)?;
+        // A unique local prefix (RFC 4193) of the lab's own. A SID won't do: as a local address it would be
+        // delivered instead of being processed as End.
+        let base: Ipv6Addr = Ipv6Addr::new(0xfd53, 0x5236, 0x6c61, 0x6200, 0, 0, 0, 0);
+        Some(Ipv6Addr::from_bits(base.to_bits() | (node as u128 + 1)))
+    }
+
     /// A node's ends with the cables they belong to.
-    pub(crate) fn ends_of(&self, node: usize) -> impl Iterator<Item = (&Cable, &End)> {
+    pub fn ends_of(&self, node: usize) -> impl Iterator<Item = (&Cable, &End)> {
         self.cables
             .iter()
             .flat_map(|c| c.ends.iter().map(move |e| (c, e)))
             .filter(move |(_, end)| end.node == node)
     }
-}
-
-/// Address that a switch answers ICMP errors from; its interfaces only have link-local ones.
-fn loopback(node: usize) -> Ipv6Addr {
-    // A unique local prefix (RFC 4193) of the lab's own. A SID won't do: as a local address it would be
-    // delivered instead of being processed as End.
-    let base: Ipv6Addr = Ipv6Addr::new(0xfd53, 0x5236, 0x6c61, 0x6200, 0, 0, 0, 0);
-    Ipv6Addr::from_bits(base.to_bits() | (node as u128 + 1))
 }
 
 fn nodes(topology: &Topology) -> Result<Vec<NodePlan>, Error> {

@@ -13,19 +13,24 @@ use super::{Cable, CableKind, NodePlan, Role, sids};
 /// is a route beside the plain one and goes before it.
 const HOST_METRIC: u32 = 2048;
 
-/// One route of one node.
+/// One route of one node; its `Display` is what `ip` wants of it, without the verb.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Route {
-    prefix: Prefix,
-    hops: Vec<Hop>,
-    metric: Option<u32>,
+pub struct Route {
+    /// Where it leads.
+    pub prefix: Prefix,
+    /// Equally good ways there; never none.
+    pub hops: Vec<Hop>,
+    /// None: the kernel's default.
+    pub metric: Option<u32>,
 }
 
+/// One way of a route.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Hop {
-    /// None: the destination is on the link.
-    via: Option<IpAddr>,
-    interface: String,
+pub struct Hop {
+    /// None: the destination is on the link. May be IPv6 for an IPv4 destination (RFC 5549).
+    pub via: Option<IpAddr>,
+    /// Interface it leaves by.
+    pub interface: String,
 }
 
 impl Route {
@@ -221,7 +226,6 @@ impl<'a> Graph<'a> {
     }
 }
 
-/// As `ip` wants it, without the verb.
 impl fmt::Display for Route {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} proto static", self.prefix)?;

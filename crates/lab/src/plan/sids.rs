@@ -17,18 +17,25 @@ pub(super) struct Locator {
     node: u32,
 }
 
-/// A SID that a switch processes.
+/// A SID that a switch processes; its `Display` is what `ip route` wants of it, without verb and device.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct LocalSid {
-    prefix: Prefix,
-    action: Action,
+pub struct LocalSid {
+    /// Block and uSIDs, as long as they are.
+    pub prefix: Prefix,
+    /// What becomes of a packet with such a destination.
+    pub action: SidAction,
 }
 
-/// RFC 8986 section 4 and RFC 9800 section 4.1.
+/// What a SID does: RFC 8986 section 4 and RFC 9800 section 4.1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Action {
-    /// Shift the carrier by one uSID and forward by what stands there then.
-    Shift { block_len: u8, node_len: u8 },
+pub enum SidAction {
+    /// Shift the carrier by one uSID and forward by what stands there then (uN). Its prefix is a locator.
+    Shift {
+        /// Bits of the block.
+        block_len: u8,
+        /// Bits of the node's uSID.
+        node_len: u8,
+    },
     /// Decapsulate and look the IPv6 packet up in the main table.
     Dt6,
     /// Decapsulate and hand the IPv4 packet to a host.
@@ -80,7 +87,7 @@ pub(super) fn local_sids(topology: &Topology) -> Result<Vec<Vec<LocalSid>>, Erro
             }
             for locator in table.locators.clone() {
                 let format = locator.block.format();
-                let action = Action::Shift { block_len: format.block_len(), node_len: format.usid_len() };
+                let action = SidAction::Shift { block_len: format.block_len(), node_len: format.usid_len() };
                 table.add(locator.prefix, action)?;
             }
             let hosts: Vec<&Vertex> = topology.hosts_of(index).iter().map(|&h| topology.vertex(h)).collect();
@@ -104,7 +111,7 @@ pub(super) fn local_sids(topology: &Topology) -> Result<Vec<Vec<LocalSid>>, Erro
 struct Table<'a> {
     switch: &'a Vertex,
     locators: Vec<Locator>,
-    sids: BTreeMap<Prefix, Action>,
+    sids: BTreeMap<Prefix, SidAction>,
 }
 
 impl Table<'_> {
@@ -119,14 +126,14 @@ impl Table<'_> {
             reason,
         };
         match (behavior.decapsulates(Family::V6), behavior.decapsulates(Family::V4)) {
-            (true, false) => self.decapsulate(self.switch, sid, Action::Dt6),
-            (true, true) if v4.is_empty() => self.decapsulate(self.switch, sid, Action::Dt6),
+            (true, false) => self.decapsulate(self.switch, sid, SidAction::Dt6),
+            (true, true) if v4.is_empty() => self.decapsulate(self.switch, sid, SidAction::Dt6),
             (true, true) => Err(refused(
                 "for both families at once the kernel needs a VRF, which a lab doesn't have; give the switch a \
                  behavior 62 SID and each IPv4 host a behavior 61 one",
             )),
             (false, true) => match v4.as_slice() {
-                [address] => self.decapsulate(self.switch, sid, Action::Dx4(*address)),
+                [address] => self.decapsulate(self.switch, sid, SidAction::Dx4(*address)),
                 [] => Err(refused("no host with an ipv4_address hangs on this switch")),
                 _ => Err(refused(
                     "several IPv4 hosts hang on this switch and telling them apart needs a VRF, which a lab \
@@ -150,8 +157,8 @@ impl Table<'_> {
         let only_v4 = sid.behavior.filter(|b| b.decapsulates(Family::V4) && !b.decapsulates(Family::V6));
         let action = match (only_v4, ipv4(host)) {
             // Whatever else its document claims (the labs say 48, End), it is where the carrier ends.
-            (None, _) => Action::Dt6,
-            (Some(_), Some(address)) => Action::Dx4(address),
+            (None, _) => SidAction::Dt6,
+            (Some(_), Some(address)) => SidAction::Dx4(address),
             (Some(behavior), None) => {
                 return Err(Error::Ipv4Decapsulation {
                     owner: host.id.clone(),
@@ -166,7 +173,7 @@ impl Table<'_> {
 
     /// Enters a function in both forms it can be met in: behind the switch's uSID, which is how a packet finds
     /// it that was sent straight here, and right behind the block, once the uSID was shifted out.
-    fn decapsulate(&mut self, owner: &Vertex, sid: &Sid, action: Action) -> Result<(), Error> {
+    fn decapsulate(&mut self, owner: &Vertex, sid: &Sid, action: SidAction) -> Result<(), Error> {
         let format = format_of(owner, sid)?;
         let block = Block::of(sid.address, format);
         let wrong = |reason: &str| Error::Sid {
@@ -196,7 +203,7 @@ impl Table<'_> {
         Ok(())
     }
 
-    fn add(&mut self, prefix: Prefix, action: Action) -> Result<(), Error> {
+    fn add(&mut self, prefix: Prefix, action: SidAction) -> Result<(), Error> {
         match self.sids.insert(prefix, action) {
             Some(first) if first != action => {
                 Err(self.conflict(prefix, first.to_string(), action.to_string()))
@@ -248,14 +255,13 @@ fn packed(block: Block, usids: &[u32]) -> Option<Prefix> {
     Prefix::new(address.into(), u8::try_from(length).ok()?).ok()
 }
 
-/// As `ip route` wants it, without verb and device.
 impl fmt::Display for LocalSid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} encap seg6local action {}", self.prefix, self.action)
     }
 }
 
-impl fmt::Display for Action {
+impl fmt::Display for SidAction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Shift { block_len, node_len } => {
