@@ -14,6 +14,7 @@ mod drain;
 mod echo;
 mod env;
 mod experiment;
+mod export;
 mod flows;
 mod gc;
 mod hints;
@@ -52,6 +53,7 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     Drain(drain::DrainArgs),
     Env(env::EnvArgs),
+    Export(export::ExportArgs),
     Flows(flows::FlowsArgs),
     Gc(gc::GcArgs),
     Hints(hints::HintsArgs),
@@ -75,6 +77,7 @@ fn main() -> ExitCode {
         Command::Doctor(args) => return exit(doctor::run(&args)),
         Command::Drain(args) => drain::run(&args),
         Command::Env(args) => return exit(env::run(&args)),
+        Command::Export(args) => export::run(&args),
         Command::Flows(args) => flows::run(&args),
         Command::Gc(args) => gc::run(&args),
         Command::Hints(args) => hints::run(&args),
