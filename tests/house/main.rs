@@ -7,6 +7,7 @@
 )]
 
 mod documents;
+mod licences;
 mod packages;
 mod sources;
 

@@ -43,7 +43,7 @@ const BANNED: [&str; 14] = [
 ];
 
 /// Runs this toolchain's cargo without a network, and gives what it prints.
-fn cargo(arguments: &[&str]) -> String {
+pub(crate) fn cargo(arguments: &[&str]) -> String {
     let output = Command::new(env!("CARGO"))
         .args(arguments)
         .args(["--offline", "--locked"])
@@ -146,6 +146,9 @@ fn one_toolchain_edition_and_licence() {
         assert_eq!(text(&package, "license"), "Apache-2.0", "{name}");
         assert_eq!(text(&package, "version"), env!("CARGO_PKG_VERSION"), "{name}");
     }
+    // The wheel carries the plugin that is built from the same tree.
+    let python = read("python/pyproject.toml");
+    assert_eq!(toml_string(&python, "version"), Some(env!("CARGO_PKG_VERSION")), "python/pyproject.toml");
     assert!(read("LICENSE").contains("Apache License\n                           Version 2.0, January 2004"));
 }
 
