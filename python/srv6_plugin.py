@@ -17,6 +17,8 @@ import struct
 import time
 from urllib.parse import urlsplit
 
+import nccl_net_srv6
+
 __all__ = ["DemoPlugin", "SteeringError", "enable", "steer"]
 
 log = logging.getLogger("srv6_plugin")
@@ -45,7 +47,8 @@ def steer(destination, timeout_ms=5000, library=None):
 def enable(api_endpoint=None, library=None):
     """Makes torch.distributed.init_process_group steer to all peers before the backend connects.
 
-    `api_endpoint` goes before JALAPENO_API_ENDPOINT; `library` is the shim's file, found by the loader if it is left out.
+    `api_endpoint` goes before JALAPENO_API_ENDPOINT; `library` is the shim's file; left out, it is the one of
+    the wheel, or else what the loader finds.
     """
     import torch.distributed as dist
 
@@ -118,7 +121,7 @@ class _Shim:
         functions = ctypes.CDLL(None)
         if not hasattr(functions, "srv6_shim_steer"):
             try:
-                functions = ctypes.CDLL(library or LIBRARY)
+                functions = ctypes.CDLL(library or _packaged() or LIBRARY)
             except OSError as error:
                 raise OSError(
                     f"{error}; want the path of {LIBRARY} as library=, its folder in LD_LIBRARY_PATH, "
@@ -133,6 +136,14 @@ class _Shim:
         if code:
             reason = (self._error() or b"").decode(errors="replace") or os.strerror(code)
             raise SteeringError(destination, code, reason)
+
+
+def _packaged():
+    """The shim of this package's wheel; None in a package without libraries, where the loader has to find one."""
+    try:
+        return nccl_net_srv6.shim_path()
+    except FileNotFoundError:
+        return None
 
 
 @functools.lru_cache(maxsize=None)

@@ -24,12 +24,14 @@ mod host;
 mod release;
 mod symbols;
 mod table;
+mod wheel;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Output};
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use release::Release;
+use wheel::Wheel;
 
 /// First argument of a child process; the release follows.
 const DRIVE: &str = "drive";
@@ -41,13 +43,14 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let plugin = plugin();
-    let trials = Release::chosen()
+    let mut trials: Vec<Trial> = Release::chosen()
         .into_iter()
         .map(|release| {
             let plugin = plugin.clone();
-            Trial::test(format!("nccl_{}", release.name), move || run(&release, &plugin))
+            Trial::test(format!("nccl_{}", release.name), move || run(&release, &plugin, &[]))
         })
         .collect();
+    trials.push(Trial::test("the_wheel_is_found_and_steers", the_wheel_is_found_and_steers));
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
 
@@ -64,7 +67,7 @@ fn plugin() -> PathBuf {
 }
 
 /// One release in a process of its own: two libnccls in one process would not be what a job has.
-fn run(release: &Release, plugin: &Path) -> Result<(), Failed> {
+fn run(release: &Release, plugin: &Path, environment: &[(String, String)]) -> Result<(), Failed> {
     release.check_there()?;
     let path = std::env::vars_os().filter(|(name, _)| name == "PATH");
     let child = Command::new(std::env::current_exe()?)
@@ -72,6 +75,7 @@ fn run(release: &Release, plugin: &Path) -> Result<(), Failed> {
         .arg(plugin)
         .env_clear()
         .envs(path)
+        .envs(environment.iter().cloned())
         .env("NCCL_DEBUG", "INFO")
         .env("NCCL_SOCKET_IFNAME", "=eth1")
         .env("NCCL_SOCKET_FAMILY", "AF_INET6")
@@ -84,6 +88,26 @@ fn run(release: &Release, plugin: &Path) -> Result<(), Failed> {
         return Err(failed("the process failed", &child));
     }
     check_log(release, &child)
+}
+
+/// The newest release finds the plugin of a wheel by the name that it makes of NCCL_NET_PLUGIN, where the wheel's environment
+/// has the loader look.
+fn the_wheel_is_found_and_steers() -> Result<(), Failed> {
+    let folder = tempfile::Builder::new().prefix("a-wheel's-").tempdir()?;
+    let wheel = Wheel::installed(folder.path())?;
+    let value = |wanted: &str| {
+        let found = wheel.environment.iter().find(|(name, _)| name == wanted);
+        found
+            .map(|(_, value)| value.as_str())
+            .ok_or(format!("--env has no {wanted}: {:?}", wheel.environment))
+    };
+    assert!(wheel.plugin.starts_with(folder.path().canonicalize()?), "{}", wheel.plugin.display());
+    assert_eq!(Path::new(value("LD_LIBRARY_PATH")?), wheel.plugin.parent().unwrap());
+    assert_eq!(wheel.shim, wheel.plugin.with_file_name("libsrv6-shim.so"));
+    assert_eq!(value("NCCL_NET")?, "SRv6");
+    let name = format!("libnccl-net-{}.so", value("NCCL_NET_PLUGIN")?);
+    let release = Release::chosen().into_iter().last().expect("releases.txt has some");
+    run(&release, Path::new(&name), &wheel.environment)
 }
 
 /// What NCCL's own log function printed of ours.

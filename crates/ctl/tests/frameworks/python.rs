@@ -17,11 +17,21 @@ const HOSTS: [&str; 3] = ["host00", "host01", "host03"];
 /// Installs a copy, since building leaves files beside the sources, and gives the folder for PYTHONPATH.
 fn installed(scene: &Scene) -> PathBuf {
     let (copy, into) = (scene.folder.join("python"), scene.folder.join("site"));
+    let package = copy.join("nccl_net_srv6");
     for folder in [&copy, &into] {
         let _absent = std::fs::remove_dir_all(folder);
         std::fs::create_dir(folder).unwrap();
     }
-    for name in ["pyproject.toml", "README.md", "srv6_plugin.py"] {
+    std::fs::create_dir(package).unwrap();
+    // No libraries: the tests name the shim that cargo has built.
+    for name in [
+        "pyproject.toml",
+        "setup.py",
+        "README.md",
+        "srv6_plugin.py",
+        "nccl_net_srv6/__init__.py",
+        "nccl_net_srv6/__main__.py",
+    ] {
         std::fs::copy(repository().join("python").join(name), copy.join(name)).unwrap();
     }
     let output = Command::new(PYTHON)
