@@ -22,6 +22,7 @@ impl Sending {
     pub(super) fn act(&mut self, now: Instant) -> Result<()> {
         for index in 0..self.lines.len() {
             self.redial(index, now);
+            self.advance_notice(index, now);
         }
         while let Some(action) = self.core.poll_action(now) {
             match action {
@@ -52,6 +53,7 @@ impl Sending {
         if let Some(subflow) = line.subflow.take() {
             self.poller.remove(subflow.socket());
         }
+        line.notice = None;
         (line.readable, line.writable) = (false, false);
         self.core.closed(index, how, now);
     }
@@ -115,7 +117,7 @@ impl Sending {
         // What the peer's kernel has need not be sent again.
         self.observe(index, now);
         let Some(line) = self.lines.get_mut(index) else { return };
-        line.redial = None;
+        (line.redial, line.notice) = (None, None);
         (line.readable, line.writable) = (false, false);
         if let Some(subflow) = line.subflow.take() {
             self.poller.remove(subflow.socket());
@@ -147,9 +149,16 @@ impl Sending {
         line.redial = redial;
         match redialled {
             Redialled::Waiting => {}
-            Redialled::Connected { socket, incarnation, said } => {
+            Redialled::Connected { socket, incarnation, said, path } => {
                 match self.install(index, socket, incarnation, said) {
-                    Ok(()) => self.core.opened(index, incarnation, now),
+                    Ok(()) => {
+                        self.core.opened(index, incarnation, now);
+                        if let Some(line) = self.lines.get_mut(index) {
+                            line.told = path;
+                        }
+                        // The lane may have moved on since the hello was written.
+                        self.say_path(index, now);
+                    }
                     Err(error) => self.redial_failed(index, incarnation, Some(error), now),
                 }
             }
@@ -279,7 +288,7 @@ impl Sending {
         moved.unwrap_or_else(|| self.origin.identity(index).path)
     }
 
-    fn lane(&self, index: usize) -> Option<Lane> {
+    pub(super) fn lane(&self, index: usize) -> Option<Lane> {
         let lane = self.origin.lanes.get(index)?;
         Some(Lane { pin: lane.pin.clone(), path: self.path(index) })
     }

@@ -1,6 +1,7 @@
-//! A sender's new socket for a subflow that has lost its own.
+//! A sender's new socket: for a subflow that has lost its own, or to say where one that lives goes now.
 
 use std::io;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use socket2::Socket;
@@ -16,6 +17,7 @@ use crate::uninherited::Uninherited;
 pub(super) struct Redial {
     dial: Dial,
     hello: Vec<u8>,
+    path: Arc<str>,
     pub(super) incarnation: u16,
     deadline: Instant,
     ready: bool,
@@ -26,8 +28,8 @@ pub(super) struct Redial {
 pub(super) enum Redialled {
     /// Nothing yet.
     Waiting,
-    /// Connected, and the hello said: so many bytes went before the first frame.
-    Connected { socket: Uninherited<Socket>, incarnation: u16, said: usize },
+    /// Connected, and the hello said, which named this path: so many bytes went before the first frame.
+    Connected { socket: Uninherited<Socket>, incarnation: u16, said: usize, path: Arc<str> },
     /// Given up; none if nobody answered.
     Failed { incarnation: u16, error: Option<io::Error> },
 }
@@ -53,8 +55,9 @@ impl Redial {
             _ => PATIENCE,
         };
         let mut hello = origin.hello(subflow, incarnation);
-        hello.identity.path = lane.path.clone();
-        Ok(Redial { dial, hello: hello.encode(), incarnation, deadline: now + patience, ready: false })
+        let path = Arc::clone(&lane.path);
+        hello.identity.path = Arc::clone(&path);
+        Ok(Redial { dial, hello: hello.encode(), path, incarnation, deadline: now + patience, ready: false })
     }
 
     /// The kernel says that the socket is connected, or has failed.
@@ -75,7 +78,7 @@ impl Redial {
             Ok(true) => {
                 let said = redial.hello.len();
                 let socket = redial.dial.into_socket();
-                return (None, Redialled::Connected { socket, incarnation, said });
+                return (None, Redialled::Connected { socket, incarnation, said, path: redial.path });
             }
             Ok(false) if now < redial.deadline => return (Some(redial), Redialled::Waiting),
             Ok(false) => None,

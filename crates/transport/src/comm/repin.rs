@@ -1,13 +1,14 @@
 //! What becomes of sockets when somebody moves their lanes to other paths.
 //!
 //! A mark or a port stays: the route behind it is another one. A routing header is part of the socket, which has to be
-//! told.
+//! told. The receiver is told in each case.
 
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::receiving::Receiving;
+use super::redial::{Redial, Redialled};
 use super::sending::Sending;
 use crate::keeper::PathKeeper;
 use crate::pin::{Lane, Pin};
@@ -55,6 +56,7 @@ impl Sending {
                 );
                 self.published.move_to(index, place.on(path));
             }
+            self.say_path(index, now);
             let Some(lane) = self.origin.lanes.get_mut(index) else { continue };
             let before = mtu(&lane.pin);
             let subflow = self.lines.get(index).and_then(|line| line.subflow.as_ref());
@@ -66,6 +68,40 @@ impl Sending {
                 Err(error) => error,
             };
             self.closed(index, Some(failed), now);
+        }
+    }
+
+    /// Begins to tell the receiver which path a living socket takes, if it knows another: what it sends back is to meet
+    /// the same switches.
+    ///
+    /// A hello over a socket of its own says so, with the incarnation that the receiver has. A frame could wait behind
+    /// everything that is on its way over the old path.
+    pub(super) fn say_path(&mut self, index: usize, now: Instant) {
+        let (Some(port), Some(lane)) = (self.core.port(), self.lane(index)) else { return };
+        let Some(line) = self.lines.get_mut(index) else { return };
+        if line.subflow.is_none() || line.told == lane.path {
+            line.notice = None;
+            return;
+        }
+        let begun = Redial::begin(&self.origin, &lane, index, line.incarnation, port, &self.poller, now);
+        line.notice = begun
+            .inspect_err(|error| log::debug!("telling that subflow={index} takes {}: {error}", lane.path))
+            .ok();
+    }
+
+    /// Goes on telling the receiver where a socket goes, until it is told.
+    pub(super) fn advance_notice(&mut self, index: usize, now: Instant) {
+        let Some(line) = self.lines.get_mut(index) else { return };
+        let Some(notice) = line.notice.take_if(|notice| notice.is_due(now)) else { return };
+        let (notice, told) = Redial::advance(notice, &self.poller, now);
+        line.notice = notice;
+        match told {
+            Redialled::Waiting => {}
+            Redialled::Connected { path, .. } => line.told = path,
+            Redialled::Failed { error: None, .. } => self.say_path(index, now),
+            Redialled::Failed { error: Some(error), .. } => {
+                log::debug!("telling where subflow={index} goes: {error}");
+            }
         }
     }
 }

@@ -47,6 +47,10 @@ impl Receiving {
         }
         let Some(mut door) = self.door.take() else { return };
         door.answer(self.terms, self.config.handshake_timeout, now, |arrival, hello| {
+            if self.is_notice(&hello) {
+                self.moved(usize::from(hello.index), hello.identity.path);
+                return None;
+            }
             match self.welcome(&hello) {
                 Ok(()) => self.replace(arrival, hello).err().map(|error| {
                     log::warn!("conn={:016x} a replacement socket is of no use: {error}", self.connection);
@@ -59,6 +63,23 @@ impl Receiving {
             }
         });
         self.door = Some(door);
+    }
+
+    /// Says whether a hello only tells where the socket goes that we have.
+    fn is_notice(&self, hello: &Hello) -> bool {
+        let index = usize::from(hello.index);
+        hello.identity.connection == self.connection
+            && self.lines.get(index).is_some_and(|line| line.subflow.is_some())
+            && self.core.incarnation(index) == hello.incarnation
+    }
+
+    /// A living socket of the sender's takes another path.
+    fn moved(&mut self, index: usize, path: Arc<str>) {
+        let Some(place) = self.published.place(index).filter(|place| place.path != path) else { return };
+        if let Some(keeper) = &self.keeper {
+            keeper.follow(index, &path);
+        }
+        self.published.move_to(index, place.on(path));
     }
 
     /// Makes room for a socket that is to replace one of ours.

@@ -51,6 +51,9 @@ pub(super) struct Sending {
 pub(super) struct Line {
     pub(super) subflow: Option<Subflow>,
     pub(super) redial: Option<Redial>,
+    /// The path that the receiver was told, and another that it is being told beside a socket that lives.
+    pub(super) told: Arc<str>,
+    pub(super) notice: Option<Redial>,
     pub(super) incarnation: u16,
     /// Bytes that went over this socket before its first frame, as the kernel counts them.
     pub(super) before: u64,
@@ -81,6 +84,8 @@ impl Sending {
             let mut line = Line {
                 subflow: None,
                 redial: None,
+                told: Arc::clone(&path),
+                notice: None,
                 incarnation: 0,
                 before: SYN + origin.hello(index, 0).encode().len() as u64,
                 readable: true,
@@ -211,7 +216,7 @@ impl Sending {
             return false;
         }
         for line in &mut self.lines {
-            line.redial = None;
+            (line.redial, line.notice) = (None, None);
             if let Some(subflow) = line.subflow.take() {
                 self.poller.remove(subflow.socket());
                 subflow.finish();
@@ -257,8 +262,8 @@ impl Sending {
                 }
             }
             Token::Dial(index) => {
-                if let Some(redial) = lines.get_mut(index).and_then(|line| line.redial.as_mut()) {
-                    redial.ready();
+                if let Some(line) = lines.get_mut(index) {
+                    line.redial.iter_mut().chain(&mut line.notice).for_each(Redial::ready);
                 }
             }
             Token::Door => {}

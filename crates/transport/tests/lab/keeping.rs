@@ -172,3 +172,25 @@ fn the_receiver_hears_that_a_lane_has_moved() {
     let told = Arc::clone(&theirs);
     pair.exchange(&fabric, "the new path's being told", move |_, _| told.has_followed(1, "here > there"));
 }
+
+#[test]
+fn the_receiver_hears_that_a_living_socket_s_lane_has_moved() {
+    let fabric = Fabric::v6(None);
+    // The same marks, of which somebody says that the second leads elsewhere.
+    let mut elsewhere = fabric.marks();
+    elsewhere[1].path = "here > there".into();
+    let keeper = Keeper::new(fabric.marks(), elsewhere);
+    let theirs = Keeper::new(fabric.marks(), fabric.marks());
+    let mut pair = Pair::new(&fabric, keeper, &fabric.marks());
+    pair.receive.keep(Arc::clone(&theirs) as Arc<dyn PathKeeper>);
+    let pair = pair.exchange(&fabric, "20 messages", |_, n| n == 20);
+    assert!(theirs.followed.lock().unwrap().is_empty());
+    pair.keeper.go();
+    let told = Arc::clone(&theirs);
+    let pair =
+        pair.exchange(&fabric, "the new path's being told", move |_, _| told.has_followed(1, "here > there"));
+    let (sent, received) = (pair.send.stats(), pair.receive.stats());
+    assert_eq!(&*received.subflows[1].path, "here > there");
+    assert!(received.subflows[0].path.contains("spine00"), "{received:?}");
+    assert_eq!(sent.subflows.iter().map(|subflow| subflow.replaced).sum::<u64>(), 0, "no socket was replaced");
+}

@@ -238,7 +238,6 @@ impl Receiver {
     }
 
     /// The incarnation whose bytes are read as stream `subflow`.
-    #[cfg(test)]
     pub(crate) fn incarnation(&self, subflow: usize) -> u16 {
         self.streams.get(subflow).map_or(0, |stream| stream.finished().0)
     }
