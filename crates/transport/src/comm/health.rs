@@ -52,6 +52,8 @@ impl Sending {
         let how = line.trouble.as_deref().map_or(Closing::End, closing);
         if let Some(subflow) = line.subflow.take() {
             self.poller.remove(subflow.socket());
+            // Only a sender that closes ends a stream in order.
+            subflow.abort();
         }
         line.notice = None;
         (line.readable, line.writable) = (false, false);

@@ -13,7 +13,7 @@ use crate::hello::{Hello, Identity, Objection, Unwelcome};
 use crate::keeper::PathKeeper;
 use crate::listen::Arrival;
 use crate::pin::Lane;
-use crate::proto::Closing;
+use crate::proto::{CLOSING, Closing};
 use crate::subflow::{Role, Subflow};
 
 impl Receiving {
@@ -152,7 +152,9 @@ impl Receiving {
 
     /// The error if a receive waits, and no subflow can bring anything any more.
     pub(super) fn stranded(&self, now: Instant) -> Result<()> {
-        if !self.core.is_waiting() || !self.core.peer_gone(now) {
+        if !self.core.is_waiting()
+            || !(self.core.peer_gone(now) || (self.core.is_closing(now) && self.is_deserted()))
+        {
             return Ok(());
         }
         let troubles: Vec<Trouble> = (0..self.paths).filter_map(|index| self.trouble(index)).collect();
@@ -168,6 +170,16 @@ impl Receiving {
             return Err(Error::Dead { peer, waited: self.config.dead_after, troubles: troubles.into() });
         }
         Err(Error::PeerClosed { peer, trouble: Box::new(last.clone()) })
+    }
+
+    /// Says whether the peer's kernel has acknowledged nothing for a while on any socket that is left, although it should.
+    ///
+    /// The end of a stream doesn't come over a dead path, and without this the kernel alone would find that out.
+    fn is_deserted(&self) -> bool {
+        self.lines
+            .iter()
+            .filter_map(|line| line.subflow.as_ref())
+            .all(|subflow| subflow.tcp_info().is_ok_and(|info| info.unacked > 0 && info.last_ack >= CLOSING))
     }
 
     fn trouble(&self, index: usize) -> Option<Trouble> {

@@ -9,7 +9,7 @@ use crate::fabric::Fabric;
 use crate::transfer::{Plan, connect, post, raw, until};
 
 /// A connected pair of ends, the sender's made in its host.
-fn pair(fabric: &Fabric, plan: &Plan) -> (SendComm, RecvComm) {
+pub(crate) fn pair(fabric: &Fabric, plan: &Plan) -> (SendComm, RecvComm) {
     let (address, source) = (fabric.address(1), fabric.address(0));
     let config = plan.config;
     let mut listener = fabric.node(1).run(move || Listener::bind(address, None, &config).unwrap());

@@ -47,9 +47,9 @@ impl Fabric {
         Fabric::up("4x4.json", V6, 4, rate)
     }
 
-    /// IPv4, two spines.
-    pub(crate) fn v4() -> Fabric {
-        Fabric::up("2x2-dual-stack.json", V4, 2, None)
+    /// IPv4, two spines, links of so many Mbit/s.
+    pub(crate) fn v4(rate: Option<u32>) -> Fabric {
+        Fabric::up("2x2-dual-stack.json", V4, 2, rate)
     }
 
     fn up(example: &str, ends: [End; 2], spines: usize, rate: Option<u32>) -> Fabric {

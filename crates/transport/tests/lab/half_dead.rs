@@ -25,28 +25,43 @@ fn carried_by_others(transfer: &Transfer, lane: usize, bytes: u64) {
 /// More than can be outstanding, so that the messages of which a part went to the bad lane have arrived.
 const MORE: u64 = 32 << 20;
 
+/// Loss on the last lane's link, in both directions or in the one from a switch.
+fn loses(fabric: &Fabric, percent: f64, from: Option<&str>) {
+    let lane = fabric.spines - 1;
+    let link = format!("leaf00-spine{lane:02}");
+    let transfer = in_use(fabric);
+    let loss = Fault::Lossy(Loss::percent(percent).unwrap());
+    match from {
+        Some(from) => fabric.lab.fail_one_way(&link, from, loss).unwrap(),
+        None => fabric.lab.fail(&link, loss).unwrap(),
+    }
+    carried_by_others(&transfer, lane, MORE);
+    transfer.end();
+}
+
 #[test]
 fn a_path_that_loses_packets_holds_up_nobody() {
-    for (percent, from) in [(1.0, None), (5.0, Some("leaf00")), (20.0, None), (20.0, Some("spine02"))] {
-        let fabric = Fabric::v6(Some(200));
-        let transfer = in_use(&fabric);
-        let loss = Fault::Lossy(Loss::percent(percent).unwrap());
-        match from {
-            Some(from) => fabric.lab.fail_one_way("leaf00-spine02", from, loss).unwrap(),
-            None => fabric.lab.fail("leaf00-spine02", loss).unwrap(),
-        }
-        carried_by_others(&transfer, 2, MORE);
-        transfer.end();
+    for (percent, from) in [(1.0, None), (5.0, Some("leaf00")), (20.0, None), (20.0, Some("spine03"))] {
+        loses(&Fabric::v6(Some(200)), percent, from);
+    }
+}
+
+#[test]
+fn an_ipv4_path_that_loses_packets_holds_up_nobody() {
+    for (percent, from) in [(5.0, None), (20.0, Some("leaf00")), (20.0, Some("spine01"))] {
+        loses(&Fabric::v4(Some(200)), percent, from);
     }
 }
 
 #[test]
 fn a_path_that_becomes_ten_times_slower_holds_up_nobody() {
-    let fabric = Fabric::v6(Some(200));
-    let transfer = in_use(&fabric);
-    fabric.lab.rate("leaf00-spine01", Some(Mbps::new(20).unwrap())).unwrap();
-    carried_by_others(&transfer, 1, MORE);
-    transfer.end();
+    for fabric in [|| Fabric::v6(Some(200)), || Fabric::v4(Some(200))] {
+        let fabric = fabric();
+        let transfer = in_use(&fabric);
+        fabric.lab.rate("leaf00-spine01", Some(Mbps::new(20).unwrap())).unwrap();
+        carried_by_others(&transfer, 1, MORE);
+        transfer.end();
+    }
 }
 
 #[test]
@@ -63,7 +78,7 @@ fn a_link_that_goes_down_and_comes_up_costs_no_byte() {
 
 #[test]
 fn an_ipv4_path_that_dies_is_replaced_by_the_other() {
-    let fabric = Fabric::v4();
+    let fabric = Fabric::v4(None);
     let transfer = in_use(&fabric);
     fabric.lab.fail("leaf00-spine00", Fault::Silent).unwrap();
     carried_by_others(&transfer, 0, MORE);

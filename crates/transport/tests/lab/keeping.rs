@@ -192,5 +192,9 @@ fn the_receiver_hears_that_a_living_socket_s_lane_has_moved() {
     let (sent, received) = (pair.send.stats(), pair.receive.stats());
     assert_eq!(&*received.subflows[1].path, "here > there");
     assert!(received.subflows[0].path.contains("spine00"), "{received:?}");
-    assert_eq!(sent.subflows.iter().map(|subflow| subflow.replaced).sum::<u64>(), 0, "no socket was replaced");
+    assert_eq!(
+        sent.subflows.iter().map(|subflow| subflow.replaced).sum::<u64>(),
+        0,
+        "no socket was replaced"
+    );
 }

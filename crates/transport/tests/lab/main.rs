@@ -9,6 +9,7 @@
 )]
 
 mod alone;
+mod closing;
 mod fabric;
 mod faults;
 mod half_dead;

@@ -29,8 +29,9 @@ pub(crate) struct Receiver {
     port: u16,
     goodbye: bool,
     counters: [ReceiveCounters; MAX_PATHS],
-    /// The last time that a stream was reset, for [`Receiver::peer_gone`].
+    /// The last time that a stream was reset, for [`Receiver::peer_gone`], and that one ended in order.
     reset: Option<Instant>,
+    ended: Option<Instant>,
     /// The complete messages that a state frame has told of, and whether a sender waits for more.
     told: u64,
     urgent: bool,
@@ -106,6 +107,7 @@ impl Receiver {
             goodbye: false,
             counters: [ReceiveCounters::default(); MAX_PATHS],
             reset: None,
+            ended: None,
             told: 0,
             urgent: false,
         }
@@ -246,7 +248,13 @@ impl Receiver {
     pub(crate) fn closed(&mut self, stream: usize, how: Closing, now: Instant) {
         if stream < MAX_PATHS {
             self.due.closed(stream);
-            if how != Closing::End {
+            if how == Closing::End {
+                self.ended = Some(now);
+                // Something to be acknowledged, for whoever has to know whether the others lead to anybody.
+                for other in 0..self.paths {
+                    self.due.at_once(other);
+                }
+            } else {
                 self.reset = Some(now);
             }
         }
@@ -262,6 +270,14 @@ impl Receiver {
     pub(crate) fn peer_gone(&self, now: Instant) -> bool {
         self.streams.iter().all(|stream| !stream.is_open())
             && self.reset.is_none_or(|reset| now.saturating_duration_since(reset) >= CLOSING)
+    }
+
+    /// Says whether the sender has ended a stream in order so long ago that it has ended all that it could.
+    ///
+    /// It does so only when it closes: a stream that it replaces it resets. What is still open then is dead, or was
+    /// opened since.
+    pub(crate) fn is_closing(&self, now: Instant) -> bool {
+        self.ended.is_some_and(|ended| now.saturating_duration_since(ended) >= CLOSING)
     }
 
     /// The port on which replacement sockets are taken; the sender is told over every subflow.
