@@ -84,9 +84,12 @@ const KEYS: [&str; 11] = [
 #[test]
 fn unequal_paths_and_many_connections_end_with_the_headline() {
     let folder = Folder::new("unequal");
-    let (plugin, json) = (plugin(), folder.file("all.json"));
+    let (plugin, json, plots) = (plugin(), folder.file("all.json"), folder.file("plots"));
     let only = ["multipath", "--quick", "--rounds", "1", "--only", "unequal,many", "--rate", "50"];
-    let said = printed(&bench(&[&only[..], &["--plugin", &plugin, "--json", &json]].concat()));
+    let files = ["--plugin", &plugin, "--json", &json, "--plots", &plots];
+    let said = printed(&bench(&[&only[..], &files].concat()));
+    assert!(folder.text("plots/unequal-shares.svg").contains("spine02"));
+    assert_eq!(folder.json("plots/unequal-shares.json").as_array().unwrap().len(), 12);
     let last: Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
     let keys: Vec<&str> = last.as_object().unwrap().keys().map(String::as_str).collect();
     assert_eq!(keys, KEYS);

@@ -18,6 +18,11 @@ pub(super) fn draw(folder: &Path, results: &Results) -> anyhow::Result<()> {
     if let Some(shaped) = &results.shaped {
         distribution(folder, shaped)?;
     }
+    if let Some(unequal) = &results.unequal {
+        let strips = unequal.strips();
+        let svg = plot::strips("Share of each path, one at a quarter of the rate", "share", &strips)?;
+        save(folder, "unequal-shares", &svg, &strips)?;
+    }
     if let Some(failures) = &results.failures {
         for kind in &failures.kinds {
             failure(folder, failures, kind)?;

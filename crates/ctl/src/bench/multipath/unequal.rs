@@ -9,6 +9,7 @@ use serde::Serialize;
 use srv6_lab::{Lab, Mbps, Node, Options};
 
 use super::{Bench, cell};
+use crate::experiment::plot::Strip;
 use crate::experiment::{Crew, Pattern, Settings, Until, Wire, fabric, statistics};
 use crate::table;
 
@@ -144,6 +145,31 @@ fn shares(before: &BTreeMap<String, u64>, after: &BTreeMap<String, u64>) -> BTre
 }
 
 impl Unequal {
+    /// The share of each path: in what all could carry, and in what went over them.
+    pub(super) fn strips(&self) -> Vec<Strip> {
+        let all = f64::from(3 * self.rate_mbps + self.slow_mbps);
+        let capacity = |spine: &str| {
+            let rate = if SLOW.ends_with(spine) { self.slow_mbps } else { self.rate_mbps };
+            f64::from(rate) / all
+        };
+        let capacities: BTreeMap<String, f64> =
+            self.multipath.shares.keys().map(|spine| (spine.clone(), capacity(spine))).collect();
+        let groups = [
+            ("capacity", &capacities),
+            ("multipath", &self.multipath.shares),
+            ("equal shares", &self.equal.shares),
+        ];
+        let strip = |group: &str, (spine, share): (&String, &f64)| Strip {
+            group: group.to_owned(),
+            name: spine.clone(),
+            values: vec![*share],
+        };
+        let strips = |(group, shares): (&'static str, &'_ BTreeMap<String, f64>)| {
+            shares.iter().map(|entry| strip(group, entry)).collect::<Vec<_>>()
+        };
+        groups.into_iter().flat_map(strips).collect()
+    }
+
     /// Multipath over the summed capacity.
     pub(super) fn fraction(&self) -> f64 {
         self.multipath.fraction
@@ -177,6 +203,22 @@ impl fmt::Display for Unequal {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_plot_s_groups_are_whole() {
+        let shares: BTreeMap<String, f64> = (0..4).map(|spine| (format!("spine{spine:02}"), 0.25)).collect();
+        let striping = || Striping { mbps: vec![1.0], fraction: 0.9, shares: shares.clone() };
+        let (multipath, equal) = (striping(), striping());
+        let unequal = Unequal { rate_mbps: 100, slow_mbps: 25, possible_mbps: 300.0, multipath, equal };
+        let strips = unequal.strips();
+        for group in ["capacity", "multipath", "equal shares"] {
+            let values = strips.iter().filter(|strip| strip.group == group).map(|strip| strip.values[0]);
+            let values: Vec<f64> = values.collect();
+            assert!(values.len() == 4 && (values.iter().sum::<f64>() - 1.0).abs() < 1e-12, "{values:?}");
+        }
+        let slow = strips.iter().find(|strip| strip.name == "spine02").unwrap();
+        assert!((slow.values[0] - 25.0 / 325.0).abs() < 1e-12, "the slow path's part of the capacity");
+    }
 
     #[test]
     fn shares_are_of_what_went_up() {
