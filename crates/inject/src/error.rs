@@ -92,6 +92,17 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// One of these, in a text of several documents.
+    #[error("document {document} ({what})")]
+    At {
+        /// From 1.
+        document: usize,
+        /// The workload and the template.
+        what: String,
+        /// What is wrong there.
+        #[source]
+        source: Box<Error>,
+    },
     /// What Volcano's plugin `pytorch` does can't be said in this manifest.
     #[error("{what}: {reason}")]
     Pytorch {

@@ -5,13 +5,16 @@
 //! there. Nothing here does I/O.
 
 mod error;
+mod manifest;
 pub mod names;
 mod options;
 mod pod;
+mod pytorch;
 mod report;
 mod yaml;
 
 pub use error::Error;
+pub use manifest::{Injected, check, inject, remove};
 pub use options::{Mode, Options, Pytorch};
 pub use pod::{check_pod, inject_pod, remove_pod};
 pub use report::{Report, State};

@@ -54,6 +54,11 @@ pub(super) fn of_steering(options: &Options, job: &Source) -> Vec<Variable> {
     wanted
 }
 
+/// Names of the variables that steering sets in a container.
+pub(crate) fn variables(options: &Options) -> Vec<String> {
+    of_steering(options, &Source::Value(String::new())).into_iter().map(|(name, _)| name).collect()
+}
+
 /// Sets variables of one container. What the job sets itself stays, unless `force` is given, and is told.
 ///
 /// # Errors

@@ -6,7 +6,7 @@ mod record;
 
 use serde_json::{Map, Value, json};
 
-pub(crate) use env::{Source, Variable};
+pub(crate) use env::{Source, Variable, variables};
 pub(crate) use record::{Record, is_our_volume, name_of};
 
 use crate::{Error, Mode, Options, Report, State, names};
@@ -30,6 +30,10 @@ pub(crate) struct Member {
     pub(crate) port: Option<u16>,
     /// The init container that waits for the master.
     pub(crate) wait: Option<Value>,
+    /// `spec.subdomain`, unless the pod has one.
+    pub(crate) subdomain: Option<String>,
+    /// The workload's pods are to begin at 1.
+    pub(crate) ordinals: bool,
 }
 
 impl Place<'_> {
@@ -187,6 +191,13 @@ fn add(pod: &mut Value, options: &Options, place: &Place<'_>) -> Result<Report, 
             let shm = options.shm && !mounts_at(container, "/dev/shm");
             any_shm |= shm;
             list(container, "volumeMounts", &format!("{name}/"), &mut record)?.extend(parts::mounts(shm));
+        }
+    }
+    if let Some(member) = &place.member {
+        record.ordinals = member.ordinals;
+        if let (Some(subdomain), false) = (&member.subdomain, spec.contains_key("subdomain")) {
+            spec.insert("subdomain".to_owned(), json!(subdomain));
+            record.subdomain = true;
         }
     }
     add_init(spec, options, place, group, &mut record)?;

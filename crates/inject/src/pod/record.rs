@@ -27,6 +27,12 @@ pub(crate) struct Record {
     /// Init containers added.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) init: Vec<String>,
+    /// `spec.subdomain` was added.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) subdomain: bool,
+    /// `spec.ordinals` was added to the workload.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) ordinals: bool,
 }
 
 impl Record {
@@ -66,6 +72,9 @@ impl Record {
             });
             keep(spec.get_mut("volumes"), |one| name_of(one).is_none_or(|name| !is_our_volume(name)));
             self.drop_made(spec, "", &["initContainers", "volumes"]);
+            if self.subdomain {
+                spec.shift_remove("subdomain");
+            }
         }
         if let Some(pod) = pod.as_object_mut() {
             if let Some(metadata) = pod.get_mut("metadata").and_then(Value::as_object_mut) {

@@ -349,8 +349,13 @@ enum Step {
     Remove(usize),
 }
 
-/// Items that have the same name are the same item; without a name, those that are equal.
+/// Items that have the same name are the same item. Without names, those in the same place are, or in lists of different length
+/// those that are equal.
 fn alignment(old: &[Value], new: &[Value]) -> Vec<Step> {
+    let nameless = |list: &[Value]| list.iter().all(|one| crate::pod::name_of(one).is_none());
+    if old.len() == new.len() && nameless(old) && nameless(new) {
+        return (0..old.len()).map(|place| Step::Keep(place, place)).collect();
+    }
     let same = |one: &Value, other: &Value| match (crate::pod::name_of(one), crate::pod::name_of(other)) {
         (Some(one), Some(other)) => one == other,
         _ => one == other,

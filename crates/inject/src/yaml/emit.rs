@@ -106,6 +106,10 @@ pub(super) fn scalar(text: &str) -> String {
     // Words of YAML 1.1, which Kubernetes' parser still knows; a colon at the end would make a key of it.
     const WORDS: [&str; 10] = ["null", "true", "false", "yes", "no", "on", "off", "y", "n", "nan"];
     let word = WORDS.iter().any(|word| text.eq_ignore_ascii_case(word));
+    let amount = text.trim_start_matches(|one: char| one.is_ascii_digit());
+    if amount.len() < text.len() && ["m", "Ki", "Mi", "Gi"].contains(&amount) {
+        return text.to_owned();
+    }
     if begins && !word && !text.ends_with(':') && text.bytes().all(safe) {
         return text.to_owned();
     }
@@ -128,6 +132,9 @@ mod tests {
             ("/opt/srv6/x.so", "/opt/srv6/x.so"),
             ("http://[::1]:30800", "\"http://[::1]:30800\""),
             ("1", "\"1\""),
+            ("100m", "100m"),
+            ("64Mi", "64Mi"),
+            ("m", "m"),
             ("yes", "\"yes\""),
             ("No", "\"No\""),
             ("", "\"\""),

@@ -6,7 +6,7 @@ mod parse;
 
 use serde_json::{Map, Value};
 
-pub(crate) use edit::{Splice, apply, between};
+pub(crate) use edit::{apply, between};
 pub(crate) use emit::document;
 pub(crate) use parse::parse;
 
@@ -80,6 +80,14 @@ impl Node {
             Kind::Mapping { pairs, .. } => pairs.iter().find(|pair| pair.key == key).map(|pair| &pair.value),
             _ => None,
         }
+    }
+
+    /// The node that a JSON pointer leads to.
+    pub(crate) fn pointer(&self, pointer: &str) -> Option<&Self> {
+        pointer.split('/').skip(1).try_fold(self, |node, step| match &node.kind {
+            Kind::List { items, .. } => items.get(step.parse::<usize>().ok()?),
+            _ => node.get(&step.replace("~1", "/").replace("~0", "~")),
+        })
     }
 
     /// The items of a list; none if it is no list.

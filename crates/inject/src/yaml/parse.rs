@@ -77,11 +77,8 @@ impl Builder<'_> {
             )),
             Event::Scalar(text, style, anchor, tag) => {
                 let value = self.resolve(&text, style, tag.as_deref(), span)?;
-                let (start, mut end) = (self.offset(span.start.index()), self.offset(span.end.index()));
-                if matches!(style, ScalarStyle::Literal | ScalarStyle::Folded) {
-                    end = self.end_of_block(start, end);
-                }
-                self.leaf(value, false, anchor, (start, end), span)
+                let at = self.extent(style, self.offset(span.start.index()), self.offset(span.end.index()));
+                self.leaf(value, false, anchor, at, span)
             }
             Event::Alias(anchor) => {
                 // An alias inside of what it names has no value.
@@ -89,8 +86,10 @@ impl Builder<'_> {
                     return Err(self.unsupported(span, "an alias of something around it", "a tree"));
                 };
                 self.count(size, span)?;
-                let at = (self.offset(span.start.index()), self.offset(span.end.index()));
-                self.leaf(value, true, 0, at, span)
+                let start = self.offset(span.start.index());
+                let name = self.text.get(start..).unwrap_or_default();
+                let ends = |one: char| one.is_whitespace() || ",]}".contains(one);
+                self.leaf(value, true, 0, (start, start + name.find(ends).unwrap_or(name.len())), span)
             }
             Event::SequenceStart(anchor, tag) => {
                 let kind = Kind::List { flow: self.is_at(span, '['), items: Vec::new() };
@@ -114,7 +113,16 @@ impl Builder<'_> {
         }
         let before = self.nodes;
         self.count(1, span)?;
-        let start = self.offset(span.start.index());
+        let mut start = self.offset(span.start.index());
+        // The parser tells of a list as indented as its key where its first item is, and not the dash.
+        if matches!(kind, Kind::List { flow: false, .. })
+            && let Some(key) = self.open.last().and_then(|open| open.key.as_ref())
+        {
+            let colon = behind_colon(self.text, key.end);
+            let dash = colon + blank(self.text.get(colon..).unwrap_or_default());
+            start =
+                if self.text.get(dash..).is_some_and(|rest| rest.starts_with('-')) { dash } else { start };
+        }
         let node = Node { start, end: start, anchored: anchor != 0, kind };
         self.open.push(Open { node, anchor, before, key: None, keys: HashSet::new() });
         Ok(())
@@ -127,8 +135,8 @@ impl Builder<'_> {
             Kind::Mapping { flow: false, pairs } => pairs.last().map(|pair| pair.value.end),
             _ => None,
         };
-        // The end of a block collection is found by what follows it; here it is where its text ends.
-        node.end = last.unwrap_or_else(|| self.offset(span.end.index()));
+        // The end of a block collection is found by what follows it; here it is where its text ends. Of the others it is a bracket.
+        node.end = last.unwrap_or_else(|| self.offset(span.start.index()) + 1);
         if anchor != 0 {
             self.anchors.insert(anchor, (node.value(), self.nodes - before));
         }
@@ -218,25 +226,66 @@ impl Builder<'_> {
         Ok(if style == ScalarStyle::Plain { plain(text) } else { Value::from(text) })
     }
 
-    /// Where a block scalar's text ends, whose token ends at `end`, and which begins with `|` or `>` at `start`: the line break
-    /// of its last line with text, or with `+` of its last empty line.
-    fn end_of_block(&self, start: usize, end: usize) -> usize {
+    /// Where a scalar stands. The parser's end may lie behind a comment, and of a block scalar it tells where the text is,
+    /// without what begins it.
+    fn extent(&self, style: ScalarStyle, start: usize, end: usize) -> (usize, usize) {
         let body = self.text.get(start..end).unwrap_or_default();
-        let header = body.lines().next().unwrap_or_default();
-        let keeps = header.split('#').next().unwrap_or_default().contains('+');
-        let whole = if body.ends_with('\n') {
-            body
-        } else {
-            body.get(..=body.rfind('\n').unwrap_or(0)).unwrap_or(body)
-        };
-        let rest = body.get(whole.len()..).unwrap_or_default();
-        let body = if rest.trim().is_empty() { whole } else { body };
-        if keeps {
-            return start + body.len();
+        match style {
+            ScalarStyle::Plain => {
+                let comment = [" #", "\t#", "\n#"].iter().filter_map(|mark| body.find(mark)).min();
+                (start, start + body.get(..comment.unwrap_or(body.len())).unwrap_or(body).trim_end().len())
+            }
+            ScalarStyle::DoubleQuoted => {
+                let mut escaped = false;
+                let closing =
+                    self.text.get(start..).unwrap_or_default().char_indices().skip(1).find(|(_, one)| {
+                        let closes = *one == '"' && !escaped;
+                        escaped = *one == '\\' && !escaped;
+                        closes
+                    });
+                (start, closing.map_or(end, |(at, _)| start + at + 1))
+            }
+            ScalarStyle::SingleQuoted => {
+                let mut rest = self.text.get(start + 1..).unwrap_or_default();
+                let mut at = start + 1;
+                while let Some(quote) = rest.find('\'') {
+                    let doubled = rest.get(quote + 1..).is_some_and(|rest| rest.starts_with('\''));
+                    let step = quote + if doubled { 2 } else { 1 };
+                    at += step;
+                    if !doubled {
+                        return (start, at);
+                    }
+                    rest = rest.get(step..).unwrap_or_default();
+                }
+                (start, end)
+            }
+            ScalarStyle::Literal | ScalarStyle::Folded => {
+                let (header, keeps) = self.header(start);
+                // What indents the next line isn't part of it.
+                let body = body.trim_end_matches([' ', '\t']);
+                let kept = if keeps { body } else { body.trim_end_matches([' ', '\t', '\r', '\n']) };
+                let tail = body.get(kept.len()..).unwrap_or_default();
+                (header, start + kept.len() + tail.find('\n').map_or(0, |newline| newline + 1))
+            }
         }
-        let kept = body.trim_end_matches([' ', '\t', '\r', '\n']);
-        let line = body.get(kept.len()..).and_then(|tail| tail.find('\n'));
-        start + kept.len() + line.map_or(0, |newline| newline + 1)
+    }
+
+    /// Where the `|` or `>` of a block scalar is whose text begins at `start`, and whether it keeps the empty lines at its end.
+    fn header(&self, start: usize) -> (usize, bool) {
+        let above = self.text.get(..start).unwrap_or_default().trim_end();
+        let line = above.rfind('\n').map_or(0, |newline| newline + 1);
+        let text = above.get(line..).unwrap_or_default();
+        let found = text.match_indices(['|', '>']).find_map(|(at, _)| {
+            let rest = text.get(at + 1..)?;
+            let marks = rest.trim_start_matches(|one: char| "+-".contains(one) || one.is_ascii_digit());
+            let alone =
+                marks.is_empty() || marks.starts_with([' ', '\t']) && marks.trim_start().starts_with('#');
+            let begins =
+                text.get(..at).is_some_and(|before| before.is_empty() || before.ends_with([' ', '\t']));
+            let keeps = rest.get(..rest.len() - marks.len()).is_some_and(|marks| marks.contains('+'));
+            (alone && begins).then_some((line + at, keeps))
+        });
+        found.unwrap_or((start, false))
     }
 
     fn count(&mut self, nodes: usize, span: Span) -> Result<(), Error> {
@@ -267,6 +316,13 @@ impl Builder<'_> {
 
 fn is_absent(node: &Node) -> bool {
     node.start == node.end && matches!(node.kind, Kind::Leaf { value: Value::Null, .. })
+}
+
+/// Where the colon ends that comes next behind a key, if one does.
+fn behind_colon(text: &str, key: usize) -> usize {
+    let rest = text.get(key..).unwrap_or_default();
+    let space = blank(rest);
+    if rest.get(space..).is_some_and(|rest| rest.starts_with(':')) { key + space + 1 } else { key }
 }
 
 /// How many bytes of white space and comments a text begins with.
@@ -300,4 +356,90 @@ fn plain(text: &str) -> Value {
         return Value::from(number);
     }
     text.parse().ok().and_then(Number::from_f64).map_or_else(|| Value::from(text), Value::Number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nodes_stand_where_their_text_is() {
+        let text = concat!(
+            "a: |\n  x\n\n  # y\n\n# c\n",
+            "b: \"q \\\" r\"  # c\n",
+            "c: |+ # > x\n  z\n\n",
+            "d: >-\n\n  zz\n  y\n",
+            "e:\n- |\n  p\n# k\n-\n- k: p l # m\n  # n\n",
+            "f: {a: 1, 'b': } # o\n",
+            "g: \u{e9} # p\nh: 'it''s' # q\ni: # r\nj: k\n  l\n",
+        );
+        let node = parse(text, 1).unwrap().unwrap();
+        let Kind::Mapping { flow: false, pairs } = &node.kind else { panic!("{node:?}") };
+        let spelled: Vec<_> = pairs.iter().map(|pair| &text[pair.start..pair.value.end]).collect();
+        let wanted = [
+            "a: |\n  x\n\n  # y\n",
+            "b: \"q \\\" r\"",
+            "c: |+ # > x\n  z\n\n",
+            "d: >-\n\n  zz\n  y\n",
+            "e:\n- |\n  p\n# k\n-\n- k: p l",
+            "f: {a: 1, 'b': }",
+            "g: \u{e9}",
+            "h: 'it''s'",
+            "i:",
+            "j: k\n  l",
+        ];
+        assert_eq!(spelled, wanted);
+        let values = pairs.iter().map(|pair| &text[pair.value.start..pair.value.end]);
+        assert_eq!(
+            values.take(3).collect::<Vec<_>>(),
+            ["|\n  x\n\n  # y\n", "\"q \\\" r\"", "|+ # > x\n  z\n\n"]
+        );
+        assert_eq!(node.pointer("/e/2/k").map(Node::value), Some(Value::from("p l")));
+        assert_eq!(node.value()["f"], serde_json::json!({ "a": 1, "b": null }));
+    }
+
+    #[test]
+    fn plain_scalars_are_what_the_core_schema_says() {
+        let cases = [
+            ("~", Value::Null),
+            ("true", Value::Bool(true)),
+            ("yes", Value::from("yes")),
+            ("-12", Value::from(-12)),
+            ("18446744073709551615", Value::from(u64::MAX)),
+            ("1.5", Value::from(1.5)),
+            ("1.2.3", Value::from("1.2.3")),
+            ("100m", Value::from("100m")),
+            ("nan", Value::from("nan")),
+            ("\"1\"", Value::from("1")),
+            ("!!str 1", Value::from("1")),
+        ];
+        for (text, value) in cases {
+            assert_eq!(crate::yaml::scalar(text), Some(value), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_json_cannot_say_is_refused_with_its_line() {
+        let bomb = (1..9).fold("a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n".to_owned(), |text, n| {
+            let name = format!("*a{}, ", n - 1).repeat(10);
+            format!("{text}a{n}: &a{n} [{name}]\n")
+        });
+        let cases = [
+            ("a: !mine 1", "line 7: the tag !mine; want no tags"),
+            ("a: 1\na: 2", "line 8: the key \"a\" twice; want each key once"),
+            ("a: &a\n  b: *a", "line 8: an alias of something around it; want a tree"),
+            ("? [x]\n: 1", "line 7: a key that is no text; want keys of text"),
+            ("a: &a {b: 1}\nc:\n  <<: *a", "line 9: a merge key, <<; want what it merges, written out"),
+            (
+                "a: 1\n...\nb: 1",
+                "line 9: a second document after '...'; want documents that begin with '---'",
+            ),
+        ];
+        for (text, wanted) in cases {
+            assert_eq!(parse(text, 7).unwrap_err().to_string(), wanted, "{text}");
+        }
+        assert!(parse(&bomb, 1).unwrap_err().to_string().contains("aliases make too large"));
+        let deep = format!("{}{}", "[".repeat(250), "]".repeat(250));
+        assert!(parse(&deep, 1).unwrap_err().to_string().contains("nesting without end"));
+    }
 }
