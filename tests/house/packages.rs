@@ -21,7 +21,7 @@ const LAYERS: [&[&str]; 5] = [
         "srv6-vpp-standin",
     ],
     &["srv6-hints", "srv6-paths", "srv6-routes"],
-    &["srv6-fabric", "nccl-net-abi"],
+    &["srv6-fabric", "nccl-net-abi", "srv6-inject"],
 ];
 
 /// What a library inside a training process must not bring along.

@@ -8,8 +8,8 @@ use rustix::thread::{CapabilitySet, capabilities};
 use srv6_paths::PathSource;
 use srv6_routes::LinuxRoutes;
 
-use crate::Config;
 use crate::error::chain;
+use crate::{Config, Scope};
 
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,14 +23,17 @@ pub struct Finding {
 /// Looks at rights, kernel, path source and socket. Blocks for as long as the path source takes.
 pub fn findings(config: &Config) -> Vec<Finding> {
     let finding = |what: &str, fault: Option<String>| Finding { what: what.to_owned(), fault };
-    vec![
-        finding("right to change routes, CAP_NET_ADMIN", lacks(CapabilitySet::NET_ADMIN)),
-        finding("right to enter namespaces, CAP_SYS_ADMIN", lacks(CapabilitySet::SYS_ADMIN)),
+    let enters = finding("right to enter namespaces, CAP_SYS_ADMIN", lacks(CapabilitySet::SYS_ADMIN));
+    let mut findings =
+        vec![finding("right to change routes, CAP_NET_ADMIN", lacks(CapabilitySet::NET_ADMIN))];
+    findings.extend((config.scope == Scope::Host).then_some(enters));
+    findings.extend([
         finding("netlink", LinuxRoutes::new().err().map(|error| chain(&error))),
         finding("SRv6 in the kernel", no_seg6()),
         finding("path source", unreadable(config)),
         finding(&format!("socket {}", config.socket.display()), taken(&config.socket)),
-    ]
+    ]);
+    findings
 }
 
 fn lacks(wanted: CapabilitySet) -> Option<String> {

@@ -24,7 +24,8 @@ mod traffic;
 pub use agent::Agent;
 pub use check::{Finding, findings};
 pub use config::{
-    Config, FIELDS, Field, FileError, HintsConfig, Layers, Limits, Mistakes, MpibConfig, SHARED, command,
+    Config, FIELDS, Field, FileError, HintsConfig, Layers, Limits, Mistakes, MpibConfig, SHARED, Scope,
+    command,
 };
 pub use denied::Denied;
 pub use drain::{DrainError, Drained, Drains};

@@ -18,6 +18,8 @@ mod export;
 mod flows;
 mod gc;
 mod hints;
+mod inject;
+mod install_plugin;
 mod interfaces;
 mod lab;
 mod man;
@@ -31,6 +33,7 @@ mod sim;
 mod table;
 mod undrain;
 mod verify;
+mod wait_master;
 
 use std::process::ExitCode;
 
@@ -57,6 +60,8 @@ enum Command {
     Flows(flows::FlowsArgs),
     Gc(gc::GcArgs),
     Hints(hints::HintsArgs),
+    Inject(Box<inject::InjectArgs>),
+    InstallPlugin(install_plugin::InstallPluginArgs),
     Lab(lab::LabArgs),
     Man(man::ManArgs),
     Paths(paths::PathsArgs),
@@ -65,6 +70,7 @@ enum Command {
     Sim(Box<sim::SimArgs>),
     Undrain(undrain::UndrainArgs),
     Verify(verify::VerifyArgs),
+    WaitMaster(wait_master::WaitMasterArgs),
 }
 
 fn main() -> ExitCode {
@@ -81,6 +87,8 @@ fn main() -> ExitCode {
         Command::Flows(args) => flows::run(&args),
         Command::Gc(args) => gc::run(&args),
         Command::Hints(args) => hints::run(&args),
+        Command::Inject(args) => return exit(inject::run(&args)),
+        Command::InstallPlugin(args) => install_plugin::run(&args),
         Command::Lab(args) => lab::run(args),
         Command::Man(args) => man::run(&args, Cli::command()),
         Command::Paths(args) => paths::run(&args),
@@ -89,6 +97,7 @@ fn main() -> ExitCode {
         Command::Sim(args) => sim::run(&args),
         Command::Undrain(args) => undrain::run(&args),
         Command::Verify(args) => return exit(verify::run(&args)),
+        Command::WaitMaster(args) => wait_master::run(&args),
     };
     exit(result.map(|()| ExitCode::SUCCESS))
 }

@@ -98,7 +98,7 @@ pub const SHARED: [Field; 16] = [
 ];
 
 /// Settings of the agent alone.
-pub const FIELDS: [Field; 14] = [
+pub const FIELDS: [Field; 15] = [
     field(
         "SRV6D_CONFIG",
         "the path of a TOML file",
@@ -110,6 +110,13 @@ pub const FIELDS: [Field; 14] = [
         "the name or number of a group",
         "",
         "Its members may use the agent: the socket and its folder belong to it. Unset: only root may.",
+    ),
+    field(
+        "SRV6D_SCOPE",
+        "host or pod",
+        "host",
+        "host: processes of every network namespace are steered, each in its own. pod: whoever connects is steered in the agent's \
+         namespace, as a sidecar that has no right but CAP_NET_ADMIN and doesn't see its pod's processes.",
     ),
     field(
         "SRV6D_SESSIONS_PER_UID",

@@ -25,6 +25,8 @@ pub struct Config {
     pub socket: PathBuf,
     /// Whose members may use it.
     pub group: Option<String>,
+    /// Whom it steers.
+    pub scope: Scope,
     /// Limits of one user.
     pub limits: Limits,
     /// How long routes of unknown jobs stay after the start.
@@ -43,6 +45,15 @@ pub struct Config {
     pub hints: Option<HintsConfig>,
     /// MPIB's.
     pub mpib: Option<MpibConfig>,
+}
+
+/// Whom the agent steers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// Processes of every network namespace, each in its own.
+    Host,
+    /// Whoever connects, in the agent's own network namespace.
+    Pod,
 }
 
 /// The file of hints.
@@ -120,6 +131,11 @@ impl Config {
             steering,
             socket: reader.text("SRV6_AGENT_SOCKET").unwrap_or(srv6_steer::AGENT_SOCKET.to_owned()).into(),
             group: reader.text("SRV6D_GROUP"),
+            scope: match reader.text("SRV6D_SCOPE").as_deref() {
+                None | Some("host") => Scope::Host,
+                Some("pod") => Scope::Pod,
+                Some(_) => reader.refuse("SRV6D_SCOPE", Scope::Host),
+            },
             limits: Limits {
                 sessions: reader.number("SRV6D_SESSIONS_PER_UID", 1..=1_000_000, 4096),
                 flows: reader.number("SRV6D_FLOWS_PER_UID", 1..=10_000_000, 65_536),

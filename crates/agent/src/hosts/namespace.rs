@@ -57,7 +57,7 @@ impl Namespace {
     /// Runs `work` on a new thread inside the namespace, and gives what it gives. Threads that `work` starts are in it, too.
     ///
     /// # Errors
-    /// The kernel doesn't let this process in (it needs CAP_SYS_ADMIN over both), or has no thread.
+    /// The kernel doesn't let this process in (it needs CAP_SYS_ADMIN over both, unless it is there already), or has no thread.
     ///
     /// # Panics
     /// With what `work` panicked with.
@@ -66,10 +66,14 @@ impl Namespace {
             doing: format!("{doing} network namespace {}", self.id.inode),
             source,
         };
+        // Even one's own namespace can't be entered without the right to enter any.
+        let there = Self::own()?.id == self.id;
         std::thread::scope(|scope| {
             let enter = || {
-                move_into_link_name_space(self.file.as_fd(), Some(LinkNameSpaceType::Network))
-                    .map_err(|errno| fault("enter", errno.into()))?;
+                if !there {
+                    move_into_link_name_space(self.file.as_fd(), Some(LinkNameSpaceType::Network))
+                        .map_err(|errno| fault("enter", errno.into()))?;
+                }
                 Ok(work())
             };
             let thread = std::thread::Builder::new()

@@ -80,9 +80,10 @@ impl Server {
     }
 
     fn admit(&mut self, agent: &Arc<Agent>, stream: UnixStream, sessions: &mut JoinSet<Ending>) {
-        let admitted = Peer::of(&stream).map_err(|error| error.to_string()).and_then(|peer| {
-            Ok((agent.registry().admit(peer.uid).map_err(|error| error.to_string())?, peer))
-        });
+        let admitted =
+            Peer::of(&stream, agent.config().scope).map_err(|error| error.to_string()).and_then(|peer| {
+                Ok((agent.registry().admit(peer.uid).map_err(|error| error.to_string())?, peer))
+            });
         match admitted {
             Ok((place, peer)) => {
                 sessions.spawn(Session::new(Arc::clone(agent), stream, peer, place).run());

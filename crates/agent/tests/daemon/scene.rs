@@ -38,8 +38,22 @@ impl Scene {
 
     /// Starts the agent and waits until it answers.
     pub(crate) fn start_agent(&mut self, flags: &[&str]) {
+        self.spawn_agent(Command::new(env!("CARGO_BIN_EXE_srv6d")), flags);
+    }
+
+    /// Starts it as a sidecar of a host's: inside its network namespace, with CAP_NET_ADMIN alone, and without a sight of
+    /// other processes.
+    pub(crate) fn start_sidecar(&mut self, host: &str) {
+        let mut command = self.host(host).command("unshare");
+        command.args(["--pid", "--fork", "--kill-child", "--mount-proc", "setpriv"]);
+        command.args(["--bounding-set=-all,+net_admin", "--inh-caps=-all", "--no-new-privs"]);
+        command.arg(env!("CARGO_BIN_EXE_srv6d"));
+        self.spawn_agent(command, &["--srv6d-scope", "pod"]);
+    }
+
+    fn spawn_agent(&mut self, mut command: Command, flags: &[&str]) {
         let log = File::options().create(true).append(true).open(self.log_path()).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_srv6d"))
+        let child = command
             .args(["--srv6-topology", fabric().to_str().unwrap()])
             .args(["--srv6-agent-socket", &self.socket()])
             .arg("--srv6d-state")

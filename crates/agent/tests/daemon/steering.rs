@@ -15,6 +15,7 @@ pub(crate) const TESTS: &[(&str, fn())] = &[
     ("lanes_go_by_ports_for_a_process_that_may_not_mark", lanes),
     ("marked_sockets_come_from_the_agent", marked_socket),
     ("a_namespace_is_left_with_its_last_process", left_namespace),
+    ("a_sidecar_steers_its_pod_with_one_right_and_blindly", sidecar),
     ("a_flag_that_is_wrong_is_named", wrong_flag),
     ("check_says_what_there_is", check),
 ];
@@ -135,6 +136,18 @@ fn left_namespace() {
     };
     // A thread inside would keep a pod's namespace for ever.
     scene.eventually("their threads have ended", || steering() == 1);
+}
+
+fn sidecar() {
+    let mut scene = Scene::without_agent();
+    scene.start_sidecar("host00");
+    let client = Client::unprivileged(scene.host("host00"), &scene.socket(), &[TO_HOST01]);
+    client.ready(1);
+    assert!(scene.routes("host00").contains("2001:db8:1001::2  encap seg6"), "{}", scene.routes("host00"));
+    let flows = scene.flows();
+    assert_eq!((flows.len(), &flows[0]["pid"]), (1, &serde_json::json!(0)), "another pid namespace");
+    client.kill();
+    scene.eventually("its route goes with the process", || scene.routes("host00").is_empty());
 }
 
 fn srv6d(arguments: &[&str]) -> (bool, String) {
