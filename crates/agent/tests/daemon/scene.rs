@@ -38,8 +38,17 @@ impl Scene {
 
     /// Starts the agent and waits until it answers.
     pub(crate) fn start_agent(&mut self, flags: &[&str]) {
+        self.run_agent(Command::new(env!("CARGO_BIN_EXE_srv6d")), flags);
+    }
+
+    /// As [`Self::start_agent`], in a host's own namespace.
+    pub(crate) fn start_agent_in(&mut self, host: &str, flags: &[&str]) {
+        self.run_agent(self.host(host).command(env!("CARGO_BIN_EXE_srv6d")), flags);
+    }
+
+    fn run_agent(&mut self, mut command: Command, flags: &[&str]) {
         let log = File::options().create(true).append(true).open(self.log_path()).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_srv6d"))
+        let child = command
             .args(["--srv6-topology", fabric().to_str().unwrap()])
             .args(["--srv6-agent-socket", &self.socket()])
             .arg("--srv6d-state")
@@ -56,6 +65,11 @@ impl Scene {
 
     pub(crate) fn socket(&self) -> String {
         self.folder.path().join("run/agent.sock").to_str().unwrap().to_owned()
+    }
+
+    /// A file of this scene.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
     }
 
     fn log_path(&self) -> PathBuf {
