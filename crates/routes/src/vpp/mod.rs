@@ -116,6 +116,18 @@ impl VppRoutes {
         })
     }
 
+    /// The policy that a key of ours is steered into, read anew, with its binding SID; `None` where there is none.
+    ///
+    /// # Errors
+    /// No connection to be had.
+    pub fn policy_of(&mut self, key: &RouteKey) -> Result<Option<(Ipv6Addr, Policy)>, VppError> {
+        self.with(|config, session| {
+            session.look(config)?;
+            let bsid = session.state.steering.get(key);
+            Ok(bsid.copied().zip(session.state.policy_of(key).cloned()))
+        })
+    }
+
     /// Steers a destination over several paths at once: VPP spreads flows over them by weight, and each flow stays on its one.
     ///
     /// [`Dataplane::owned`] gives such a route with the first of its paths.
