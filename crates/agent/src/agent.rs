@@ -33,8 +33,9 @@ impl Agent {
         let paths = SharedSource::new(source, config.refresh.mul_f64(0.8));
         let denied = Arc::new(Denied::default());
         let drains = Drains::load(config.state.clone(), Arc::clone(&denied))?;
-        let hosts = Hosts::new(config.steering.clone(), paths.clone(), Arc::clone(&denied));
-        let own = hosts.enter(Namespace::own()?)?;
+        let own = Namespace::own()?;
+        let hosts = Hosts::new(config.steering.clone(), own.id(), paths.clone(), Arc::clone(&denied));
+        let own = hosts.enter(own)?;
         let hinting = Arc::new(Hinting::start(&config));
         let registry = Registry::new(config.limits);
         Ok(Self {

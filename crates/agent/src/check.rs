@@ -7,6 +7,7 @@ use std::time::Instant;
 use rustix::thread::{CapabilitySet, capabilities};
 use srv6_paths::PathSource;
 use srv6_routes::LinuxRoutes;
+use srv6_routes::vpp::VppRoutes;
 
 use crate::error::chain;
 use crate::{Config, Scope};
@@ -24,16 +25,21 @@ pub struct Finding {
 pub fn findings(config: &Config) -> Vec<Finding> {
     let finding = |what: &str, fault: Option<String>| Finding { what: what.to_owned(), fault };
     let enters = finding("right to enter namespaces, CAP_SYS_ADMIN", lacks(CapabilitySet::SYS_ADMIN));
-    let mut findings =
+    let mut found =
         vec![finding("right to change routes, CAP_NET_ADMIN", lacks(CapabilitySet::NET_ADMIN))];
-    findings.extend((config.scope == Scope::Host).then_some(enters));
-    findings.extend([
+    found.extend((config.scope == Scope::Host).then_some(enters));
+    found.extend([
         finding("netlink", LinuxRoutes::new().err().map(|error| chain(&error))),
         finding("SRv6 in the kernel", no_seg6()),
         finding("path source", unreadable(config)),
         finding(&format!("socket {}", config.socket.display()), taken(&config.socket)),
     ]);
-    findings
+    if let Some(vpp) = &config.steering.vpp {
+        let mut routes = VppRoutes::new(vpp.clone());
+        let fault = routes.policies().err().map(|error| chain(&error));
+        found.push(finding(&format!("VPP at {}", vpp.socket.display()), fault));
+    }
+    found
 }
 
 fn lacks(wanted: CapabilitySet) -> Option<String> {

@@ -16,6 +16,9 @@ use tokio::sync::Notify;
 /// How often it is looked whether a namespace's time of grace is over.
 const TIDY: Duration = Duration::from_secs(1);
 
+/// Longest wait for the connection to VPP to be given up.
+const LAST_WAIT: Duration = Duration::from_millis(500);
+
 /// Longest wait for the routes of one namespace to be removed.
 const FLUSH_PATIENCE: Duration = Duration::from_secs(30);
 
@@ -116,6 +119,9 @@ fn serve(config: Config, manual: bool, flush: bool) -> anyhow::Result<()> {
         agent.hinting().withdraw();
         if !flush {
             // Nothing is given back: jobs go on, and register with the next agent.
+            if agent.config().steering.vpp.is_some() {
+                agent.hosts().all().iter().for_each(|host| host.steer().settle(LAST_WAIT));
+            }
             log::info!("stopped; routes stay for the next agent");
             // An error means that somebody has removed it.
             let _removed = std::fs::remove_file(&agent.config().socket);

@@ -26,6 +26,24 @@ impl Decoded {
     pub(crate) fn is_by_policy(&self) -> bool {
         self.by_policy.as_ref().is_none_or(|hops| *hops == self.hops)
     }
+
+    /// Why these segments aren't what they should be: no path at all, or, where it isn't `any_path` that is right, another one
+    /// than the policy's.
+    pub(crate) fn contradiction(
+        &self,
+        segments: &Segments,
+        policy: Policy,
+        any_path: bool,
+    ) -> Option<String> {
+        if self.path.is_none() {
+            let hops = self.hops.join(" > ");
+            return Some(format!("segments {segments} ({hops}) are no path of the topology now"));
+        }
+        (!any_path && !self.is_by_policy()).then(|| {
+            let chosen = self.by_policy.as_ref().map(|hops| hops.join(" > ")).unwrap_or_default();
+            format!("policy {policy} gives {chosen}, and the route another path")
+        })
+    }
 }
 
 /// Looks for the path of a flow that has these segments.

@@ -2,6 +2,7 @@
 
 use anyhow::{Context, bail};
 use srv6_routes::collect_garbage;
+use srv6_routes::vpp::VppRoutes;
 
 use crate::config::Environment;
 use crate::dataplane;
@@ -14,7 +15,8 @@ use crate::routes::LOCK_PATIENCE;
 pub(crate) struct GcArgs {}
 
 pub(crate) fn run(_args: &GcArgs) -> anyhow::Result<()> {
-    let mut dataplane = dataplane::open(&Environment::of_process())?;
+    let environment = Environment::of_process();
+    let mut dataplane = dataplane::open(&environment)?;
     let garbage =
         collect_garbage(dataplane.as_mut(), LOCK_PATIENCE).context("comparing routes with their holders")?;
     for route in &garbage.removed {
@@ -30,7 +32,10 @@ pub(crate) fn run(_args: &GcArgs) -> anyhow::Result<()> {
     );
     let routes = garbage.failed.iter().map(|(key, error)| format!("{}: {error}", key.destination));
     let rules = garbage.failed_rules.iter().map(|(rule, error)| format!("rule {rule}: {error}"));
-    let reasons: Vec<String> = routes.chain(rules).collect();
+    // One that can't be asked keeps the kernel's routes from nothing, but what is left in it isn't known.
+    let vpp = dataplane::vpp(&environment)?.and_then(|config| VppRoutes::new(config).policies().err());
+    let vpp = vpp.map(|error| format!("what VPP has: {error}"));
+    let reasons: Vec<String> = routes.chain(rules).chain(vpp).collect();
     if reasons.is_empty() {
         return Ok(());
     }

@@ -89,6 +89,22 @@ impl ByInterface {
             (None, None) => Ok(Side::Kernel),
         }
     }
+
+    /// What VPP is to have and what the kernel, and what can't be told.
+    fn divided(&mut self, routes: &[Route]) -> (Vec<Route>, Vec<Route>, Vec<(RouteKey, RouteError)>) {
+        let (mut vpp, mut kernel, mut failed) = (Vec::new(), Vec::new(), Vec::new());
+        for route in routes {
+            match self.place_of(route) {
+                Ok(side) => {
+                    self.places.insert(route.key, side);
+                    let part = if side == Side::Vpp { &mut vpp } else { &mut kernel };
+                    part.push(route.clone());
+                }
+                Err(error) => failed.push((route.key, error)),
+            }
+        }
+        (vpp, kernel, failed)
+    }
 }
 
 impl Dataplane for ByInterface {
@@ -116,7 +132,11 @@ impl Dataplane for ByInterface {
     }
 
     fn owned(&mut self) -> Result<Vec<Route>, RouteError> {
-        let vpp = self.vpp.owned()?;
+        let vpp = match self.vpp.owned() {
+            // A VPP that isn't there has nothing of ours, and is no reason to let the kernel's flows down.
+            Err(RouteError::Vpp(VppError::Unreachable { .. })) => Vec::new(),
+            found => found?,
+        };
         let kernel = self.kernel.owned()?;
         self.places.extend(vpp.iter().map(|route| (route.key, Side::Vpp)));
         self.places.extend(kernel.iter().map(|route| (route.key, Side::Kernel)));
@@ -144,8 +164,21 @@ impl Dataplane for ByInterface {
         self.side(side).set(route)
     }
 
-    fn watch(&mut self) -> Result<Option<Box<dyn Watch>>, RouteError> {
-        self.vpp.watch()
+    fn replace_all(&mut self, routes: &[Route]) -> Vec<(RouteKey, RouteError)> {
+        let (vpp, kernel, mut failed) = self.divided(routes);
+        failed.extend(self.vpp.replace_all(&vpp));
+        failed.extend(self.kernel.replace_all(&kernel));
+        failed
+    }
+
+    fn watch(&mut self) -> Result<Vec<Box<dyn Watch>>, RouteError> {
+        let mut both = self.vpp.watch()?;
+        both.extend(self.kernel.watch()?);
+        Ok(both)
+    }
+
+    fn rest(&mut self) {
+        self.vpp.rest();
     }
 
     fn remove(&mut self, key: &RouteKey) -> Result<(), RouteError> {
@@ -156,17 +189,9 @@ impl Dataplane for ByInterface {
     }
 
     fn apply(&mut self, plan: &Plan) -> Vec<(RouteKey, RouteError)> {
-        let (mut vpp, mut kernel, mut failed) = (Plan::default(), Plan::default(), Vec::new());
-        for route in &plan.set {
-            match self.place_of(route) {
-                Ok(side) => {
-                    self.places.insert(route.key, side);
-                    let part = if side == Side::Vpp { &mut vpp } else { &mut kernel };
-                    part.set.push(route.clone());
-                }
-                Err(error) => failed.push((route.key, error)),
-            }
-        }
+        let (for_vpp, for_kernel, mut failed) = self.divided(&plan.set);
+        let mut vpp = Plan { set: for_vpp, remove: Vec::new() };
+        let mut kernel = Plan { set: for_kernel, remove: Vec::new() };
         for key in &plan.remove {
             // One that isn't known to be anywhere is looked for on both sides.
             let place = self.places.remove(key);

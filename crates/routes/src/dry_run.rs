@@ -90,6 +90,10 @@ impl Dataplane for DryRun {
         Ok(())
     }
 
+    fn rest(&mut self) {
+        self.reader().rest();
+    }
+
     fn remove(&mut self, key: &RouteKey) -> Result<(), RouteError> {
         if let Some(route) = self.routes.remove(key) {
             let command = if self.is_vpps(&route) { removal(key) } else { key.command() };

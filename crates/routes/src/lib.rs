@@ -123,13 +123,22 @@ pub trait Dataplane: Send + std::fmt::Debug {
         self.set(route)
     }
 
-    /// Notifications of changes from now on; `None` where the dataplane has none.
+    /// As [`Self::replace`], for many at once, and gives what could not be done. One failure doesn't stop the rest.
+    fn replace_all(&mut self, routes: &[Route]) -> Vec<(RouteKey, RouteError)> {
+        let failed = |route: &Route| self.replace(route).err().map(|error| (route.key, error));
+        routes.iter().filter_map(failed).collect()
+    }
+
+    /// Notifications of changes from now on, each to be waited for on a thread of its own; none where the dataplane has none.
     ///
     /// # Errors
     /// The dataplane's own failure.
-    fn watch(&mut self) -> Result<Option<Box<dyn Watch>>, RouteError> {
-        Ok(None)
+    fn watch(&mut self) -> Result<Vec<Box<dyn Watch>>, RouteError> {
+        Ok(Vec::new())
     }
+
+    /// Gives up, until the next call, what connects this process with the dataplane: it may be at its end, and VPP wants to be told.
+    fn rest(&mut self) {}
 
     /// Removes our route with this key. Nothing to remove is success.
     ///

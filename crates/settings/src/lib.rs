@@ -12,5 +12,6 @@ mod value;
 
 pub use fields::{FIELDS, Field};
 pub use mistakes::Mistakes;
+pub use platform::{Platform, Values};
 pub use steering::{Mode, Steering};
 pub use value::Reader;

@@ -55,7 +55,7 @@ fn main() {
     }
     let steered = started.elapsed();
 
-    let told = host.run(|| LinuxRoutes::new().unwrap().watch().unwrap().unwrap());
+    let told = host.run(|| LinuxRoutes::new().unwrap().watch().unwrap().remove(0));
     let stop = told.stopper();
     let counting = std::thread::spawn(move || replaced(told));
     let bad = BTreeSet::from([Place::link("leaf00", "spine01")]);

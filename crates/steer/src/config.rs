@@ -20,6 +20,9 @@ pub enum Source {
     File(PathBuf),
 }
 
+/// The kernel's routing table that needs no rule.
+const MAIN: u32 = 254;
+
 /// Settings of one [`crate::Steer`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
@@ -64,7 +67,7 @@ impl Config {
             interface: None,
             dry_run: false,
             vpp: None,
-            table: 254,
+            table: MAIN,
             function: None,
             policy: Policy::Spread,
             algo: 0,
@@ -72,6 +75,15 @@ impl Config {
             gateway: None,
             mtu: None,
             deadline: Duration::from_secs(5),
+        }
+    }
+
+    /// The same for a network namespace that no interface of VPP's belongs to: the kernel steers there, in its main table.
+    pub fn without_vpp(&self) -> Self {
+        match self.vpp {
+            None => self.clone(),
+            // The table and the interface that are named are VPP's.
+            Some(_) => Self { vpp: None, table: MAIN, interface: None, ..self.clone() },
         }
     }
 

@@ -24,7 +24,12 @@ struct Scene {
 
 impl Scene {
     fn new(test: &str, setup: Setup) -> Self {
-        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/fabrics/4x4.json");
+        Self::over("4x4", test, setup)
+    }
+
+    fn over(fabric: &str, test: &str, setup: Setup) -> Self {
+        let file = format!("{}/../../examples/fabrics/{fabric}.json", env!("CARGO_MANIFEST_DIR"));
+        let file = Path::new(&file).to_owned();
         let (_, topology) = read_topology(&file, "fabric_graph", "hosts").unwrap();
         let lab = Lab::up(&topology, &Options::default()).unwrap();
         let socket = std::env::temp_dir().join(format!("steer-{}-{test}.sock", std::process::id()));
@@ -46,6 +51,10 @@ impl Scene {
 
     fn kernel_routes(&self) -> String {
         self.lab.node("host00").unwrap().sh("ip -6 route show table all proto 196").unwrap()
+    }
+
+    fn kernel_routes_v4(&self) -> String {
+        self.lab.node("host00").unwrap().sh("ip route show table all proto 196").unwrap()
     }
 }
 
@@ -152,6 +161,61 @@ fn after_a_restart_of_vpps_its_flows_are_back_without_anybody_asking() {
     drop(holds);
     processes.iter().for_each(|process| process.settle(PATIENCE));
     assert!(scene.vpp.steering().is_empty() && scene.vpp.policies().is_empty());
+}
+
+/// In a host whose VPP has the IPv6 address, and whose kernel alone has the IPv4 address.
+fn shared_host(test: &str) -> (Scene, Steer, [Hold; 2]) {
+    let scene = Scene::over("2x2-dual-stack", test, data_interface());
+    let steer = scene.start();
+    let holds = [
+        steer.request(Flow { dst: "2001:db8:1003::2".parse().unwrap(), ..flow(0) }),
+        steer.request(Flow { src: "10.1.0.2".parse().unwrap(), dst: "10.1.3.2".parse().unwrap() }),
+    ];
+    holds.iter().for_each(|hold| drop(wait(hold).unwrap()));
+    (scene, steer, holds)
+}
+
+#[test]
+fn what_somebody_takes_away_comes_back_on_both_sides() {
+    let (mut scene, _steer, _holds) = shared_host("both");
+    let (steering, shown) = (scene.vpp.steering(), scene.kernel_routes_v4());
+    assert_eq!((steering.len(), shown.lines().count()), (1, 1), "{shown}");
+    assert_eq!(scene.kernel_routes(), "");
+    let take_away = |scene: &Scene| {
+        scene.lab.node("host00").unwrap().sh("ip route del 10.1.3.2 proto 196 metric 77").unwrap();
+        // Long before the next look of every 30 s, and not because of VPP.
+        let started = Instant::now();
+        eventually("the kernel's is back", || scene.kernel_routes_v4() == shown);
+        started.elapsed()
+    };
+    let soon = Duration::from_secs(20);
+    assert!(take_away(&scene) < soon, "nobody listens to the kernel");
+    scene.vpp.kill();
+    assert!(take_away(&scene) < soon, "a VPP that is down keeps the kernel's flows from their routes");
+    scene.vpp.revive().unwrap();
+    eventually("VPP's is back", || scene.vpp.steering() == steering);
+    assert_eq!(scene.kernel_routes_v4(), shown);
+}
+
+#[test]
+fn processes_that_end_take_their_leave_of_vpp() {
+    let (scene, steer, holds) = shared_host("leave");
+    drop(holds);
+    steer.settle(PATIENCE);
+    assert_eq!(scene.vpp.served().get("sockclnt_delete"), Some(&1));
+    // It goes on all the same, by another connection, and that one is watched.
+    let hold = steer.request(Flow { dst: "2001:db8:1003::2".parse().unwrap(), ..flow(0) });
+    wait(&hold).unwrap();
+    let steering = scene.vpp.steering();
+    let Scene { mut vpp, lab: _lab, .. } = scene;
+    vpp.kill();
+    vpp.revive().unwrap();
+    eventually("the flow is back", || vpp.steering() == steering);
+    for _ in 0..20 {
+        drop(steer.request(Flow { dst: "2001:db8:1002::2".parse().unwrap(), ..flow(0) }));
+        steer.settle(PATIENCE);
+    }
+    assert_eq!(vpp.abuse(), None);
 }
 
 #[test]

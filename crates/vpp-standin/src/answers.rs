@@ -30,6 +30,7 @@ pub(crate) fn answers(model: &mut Model, request: &[u8], client: u32) -> Vec<Mes
     let details = || Message::new(catalog::number(&name.replace("_dump", "_details")), context);
     match name {
         "control_ping" => vec![reply().code(0).word(client).word(4711)],
+        "sockclnt_delete" => vec![reply().code(1)],
         "show_version" => {
             let version = reply().code(0).text("vpe", 32).text("stand-in", 32);
             vec![version.text("2026-11-21T00:00:00", 32).text("/", 256)]

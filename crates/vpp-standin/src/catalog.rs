@@ -17,7 +17,7 @@ pub enum Offer {
 }
 
 /// Every message with its CRC. The order gives the numbers.
-const MESSAGES: [(&str, u32); 36] = [
+const MESSAGES: [(&str, u32); 38] = [
     ("control_ping", 0x5107_7d14),
     ("control_ping_reply", 0xf6b0_b8ca),
     ("show_version", 0x5107_7d14),
@@ -54,6 +54,8 @@ const MESSAGES: [(&str, u32); 36] = [
     ("sr_steering_pol_details", 0xd412_58c9),
     ("sockclnt_create", 0x455f_b9c4),
     ("sockclnt_create_reply", 0x3516_6268),
+    ("sockclnt_delete", 0x8ac7_6db6),
+    ("sockclnt_delete_reply", 0x8f38_b1ee),
 ];
 
 /// Number of the first message; real ones begin anywhere, too.

@@ -40,6 +40,8 @@ pub(crate) struct Model {
     pub(crate) fault: Fault,
     pub(crate) served: BTreeMap<&'static str, usize>,
     pub(crate) abuse: Option<String>,
+    /// Clients that have gone without a word.
+    pub(crate) unsaid: usize,
     /// Free places of the pool of lists: the one given back last is given out first.
     free: Vec<u32>,
     lists: u32,
@@ -61,6 +63,7 @@ impl Model {
             fault: Fault::None,
             served: BTreeMap::new(),
             abuse: None,
+            unsaid: 0,
             free: Vec::new(),
             lists: 0,
         }

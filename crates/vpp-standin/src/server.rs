@@ -80,14 +80,26 @@ impl Drop for Server {
     }
 }
 
+/// Connections that a real VPP survives the end of without a word. It keeps them, and at this many it waits for events of them
+/// alone for ever.
+const UNSAID: usize = 16;
+
 fn serve(mut stream: UnixStream, model: &Mutex<Model>, client: u32) -> io::Result<()> {
     loop {
         let mut header = [0; 16];
-        stream.read_exact(&mut header)?;
+        if let Err(error) = stream.read_exact(&mut header) {
+            let mut model = model.lock();
+            model.unsaid += 1;
+            if model.unsaid >= UNSAID {
+                model.abuse = Some(format!("{UNSAID} clients have gone without sockclnt_delete"));
+            }
+            return Err(error);
+        }
         let [.., a, b, c, d, _, _, _, _] = header;
         let mut request = vec![0; usize::try_from(u32::from_be_bytes([a, b, c, d])).unwrap_or(0)];
         stream.read_exact(&mut request)?;
         let fault = model.lock().fault;
+        let goodbye = crate::catalog::number("sockclnt_delete").to_be_bytes();
         let replies = match request.first_chunk() {
             Some(number) if u16::from_be_bytes(*number) == CREATE => {
                 vec![hello(model.lock().setup.offer, client)]
@@ -99,6 +111,9 @@ fn serve(mut stream: UnixStream, model: &Mutex<Model>, client: u32) -> io::Resul
         }
         for reply in replies {
             send(&mut stream, reply, fault)?;
+        }
+        if request.first_chunk() == Some(&goodbye) {
+            return stream.shutdown(Shutdown::Both);
         }
     }
 }

@@ -18,7 +18,7 @@ const fn field(name: &'static str, wanted: &'static str, default: &'static str, 
 }
 
 /// Settings that the agent shares with the plugin: where paths come from and how flows are steered.
-pub const SHARED: [Field; 16] = [
+pub const SHARED: [Field; 19] = [
     field(
         "JALAPENO_API_ENDPOINT",
         "a URL such as http://[2001:db8::5]:30800, with or without /api/v1",
@@ -69,8 +69,37 @@ pub const SHARED: [Field; 16] = [
         "",
         "The interface that routes name. Unset: the one that has the flow's source address.",
     ),
-    field("ROUTE_PLATFORM", "linux or none", "linux", "none: routes are only logged."),
-    field("ROUTE_TABLE_ID", "1 to 4294967295", "254", "The kernel's routing table. 254 is main."),
+    field(
+        "ROUTE_PLATFORM",
+        "linux, vpp or none",
+        "linux",
+        "vpp: flows from interfaces of VPP's are steered there, in the agent's own network namespace (docs/VPP.md). none: \
+         routes are only logged.",
+    ),
+    field(
+        "ROUTE_TABLE_ID",
+        "1 to 4294967295; with vpp 0 to 4294967294",
+        "254",
+        "The kernel's routing table. 254 is main. With vpp it is VPP's table, 0 if unset, and the kernel's is main.",
+    ),
+    field(
+        "SRV6_VPP_SOCKET",
+        "the path of VPP's API socket",
+        "/run/vpp/api.sock",
+        "Where VPP takes API clients.",
+    ),
+    field(
+        "SRV6_VPP_BSID_PREFIX",
+        "an IPv6 prefix of 16 to 112 bits that is used for nothing else",
+        "fd53:5256:36::/64",
+        "The binding SIDs of our policies. Processes that steer for themselves need the same.",
+    ),
+    field(
+        "SRV6_VPP_ENCAP_SOURCE",
+        "an IPv6 address",
+        "",
+        "Source address of the packets that VPP sends. Unset: the flow's, or for IPv4 one of the interface that has it.",
+    ),
     field(
         "SRV6_GATEWAY",
         "an IPv6 address",

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use srv6_routes::EncapMode;
+use srv6_settings::Platform;
 use srv6_steer::Source;
 
 pub use fields::{FIELDS, Field, SHARED};
@@ -101,11 +102,8 @@ impl Config {
                 reader.refuse_because("JALAPENO_API_ENDPOINT", wanted, Source::File(PathBuf::new()))
             }
         };
-        let dry_run = match reader.text("ROUTE_PLATFORM").as_deref() {
-            None | Some("linux") => false,
-            Some("none") => true,
-            Some(_) => reader.refuse("ROUTE_PLATFORM", false),
-        };
+        let deadline = reader.duration("SRV6_CONNECT_TIMEOUT_MS", Duration::from_millis, 1..=600_000, 5000);
+        let Platform { dry_run, vpp, table } = Platform::read(&mut reader, deadline);
         let encap = match reader.text("SRV6_ENCAP").as_deref() {
             None | Some("red") => EncapMode::Reduced,
             Some("encap") => EncapMode::Full,
@@ -117,14 +115,15 @@ impl Config {
             hosts: reader.text("SRV6_HOST_COLLECTION").unwrap_or(defaults.hosts),
             interface: reader.text("BACKEND_INTERFACE"),
             dry_run,
-            table: reader.number("ROUTE_TABLE_ID", 1..=u32::MAX, defaults.table),
+            vpp,
+            table,
             function: reader.function("DEST_FUNCTION"),
             policy: reader.parsed("SRV6_POLICY").unwrap_or_default(),
             algo: reader.number("SRV6_ALGO", 0..=255, defaults.algo),
             encap,
             gateway: reader.parsed::<Ipv6Addr>("SRV6_GATEWAY").map(IpAddr::V6),
             mtu: reader.optional_number("SRV6_FABRIC_MTU", 1280..=65_535),
-            deadline: reader.duration("SRV6_CONNECT_TIMEOUT_MS", Duration::from_millis, 1..=600_000, 5000),
+            deadline,
             ..defaults
         };
         let config = Self {
@@ -187,6 +186,8 @@ fn mpib(reader: &mut Reader) -> Option<MpibConfig> {
 
 #[cfg(test)]
 mod tests {
+    use srv6_routes::vpp::VppConfig;
+
     use super::*;
 
     fn read(values: &[(&str, &str)]) -> Result<Config, Mistakes> {
@@ -255,6 +256,22 @@ mod tests {
             mistakes.contains("want multiplier or per1024") && !mistakes.contains("set SRV6D"),
             "{mistakes}"
         );
+    }
+
+    #[test]
+    fn vpp_is_what_it_is_to_the_plugin() {
+        let vpp = [("SRV6_TOPOLOGY", "f.json"), ("ROUTE_PLATFORM", "vpp")];
+        let steering = read(&vpp).unwrap().steering;
+        assert_eq!((steering.vpp, steering.table), (Some(VppConfig::default()), 0));
+        let mistakes =
+            read(&[vpp[0], vpp[1], ("SRV6_GATEWAY", "fe80::1"), ("SRV6_VPP_BSID_PREFIX", "fd00::/120")]);
+        let text = mistakes.unwrap_err().to_string();
+        for wanted in [
+            "SRV6_GATEWAY=\"fe80::1\" (environment): VPP's tables don't tell whose a route is",
+            "SRV6_VPP_BSID_PREFIX=\"fd00::/120\" (environment): want an IPv6 prefix of 16 to 112 bits",
+        ] {
+            assert!(text.contains(wanted), "{wanted}\n{text}");
+        }
     }
 
     #[test]

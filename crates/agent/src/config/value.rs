@@ -106,3 +106,17 @@ impl Reader {
         if self.mistakes.is_empty() { Ok(result) } else { Err(Mistakes(self.mistakes)) }
     }
 }
+
+impl srv6_settings::Values for Reader {
+    fn text(&self, name: &'static str) -> Option<String> {
+        self.text(name)
+    }
+
+    fn refuse<T>(&mut self, name: &'static str, instead: T) -> T {
+        self.refuse(name, instead)
+    }
+
+    fn refuse_because<T>(&mut self, name: &'static str, reason: &str, instead: T) -> T {
+        self.refuse_because(name, reason, instead)
+    }
+}

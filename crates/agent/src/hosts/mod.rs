@@ -87,15 +87,19 @@ impl Host {
 #[derive(Debug)]
 pub struct Hosts {
     config: Config,
+    /// The namespace from which VPP is programmed, where there is one: its tables are one, so the references that say what is
+    /// still needed in them have to be in one place.
+    own: NamespaceId,
     paths: SharedSource,
     denied: Arc<Denied>,
     open: Mutex<HashMap<NamespaceId, Weak<Host>>>,
 }
 
 impl Hosts {
-    /// None yet; each will be steered by these settings over this source, and keep off what is denied.
-    pub fn new(config: Config, paths: SharedSource, denied: Arc<Denied>) -> Self {
-        Self { config, paths, denied, open: Mutex::default() }
+    /// None yet; each will be steered by these settings over this source, and keep off what is denied. Flows of VPP's are those
+    /// of the agent's `own` namespace.
+    pub fn new(config: Config, own: NamespaceId, paths: SharedSource, denied: Arc<Denied>) -> Self {
+        Self { config, own, paths, denied, open: Mutex::default() }
     }
 
     /// The host of a namespace, begun if nobody uses it yet.
@@ -110,7 +114,7 @@ impl Hosts {
         if let Some(host) = open.get(&id).and_then(Weak::upgrade) {
             return Ok(host);
         }
-        let config = self.config.clone();
+        let config = if id == self.own { self.config.clone() } else { self.config.without_vpp() };
         let limits = CacheLimits { fresh: FRESH, ..CacheLimits::default() };
         let serving = Serving { source: Box::new(self.paths.clone()), limits };
         // The steering thread starts in the namespace of the thread that starts it.

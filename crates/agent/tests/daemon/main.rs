@@ -17,6 +17,7 @@ mod preloaded;
 mod scene;
 mod steering;
 mod unruly;
+mod vpp;
 
 use std::process::ExitCode;
 
@@ -34,7 +35,7 @@ fn main() -> ExitCode {
         job::run(handle.first().copied());
         return ExitCode::SUCCESS;
     }
-    let trials = [job::TESTS, preloaded::TESTS, steering::TESTS, lasting::TESTS, unruly::TESTS]
+    let trials = [job::TESTS, preloaded::TESTS, steering::TESTS, lasting::TESTS, unruly::TESTS, vpp::TESTS]
         .concat()
         .into_iter()
         .map(|(name, test)| {

@@ -51,6 +51,11 @@ impl Scene {
         self.spawn_agent(command, &["--srv6d-scope", "pod"]);
     }
 
+    /// As [`Self::start_agent`], in a host's own namespace.
+    pub(crate) fn start_agent_in(&mut self, host: &str, flags: &[&str]) {
+        self.spawn_agent(self.host(host).command(env!("CARGO_BIN_EXE_srv6d")), flags);
+    }
+
     fn spawn_agent(&mut self, mut command: Command, flags: &[&str]) {
         let log = File::options().create(true).append(true).open(self.log_path()).unwrap();
         let child = command
@@ -70,6 +75,11 @@ impl Scene {
 
     pub(crate) fn socket(&self) -> String {
         self.folder.path().join("run/agent.sock").to_str().unwrap().to_owned()
+    }
+
+    /// A file of this scene.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
     }
 
     fn log_path(&self) -> PathBuf {

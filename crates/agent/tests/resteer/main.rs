@@ -9,3 +9,4 @@
 mod drain;
 mod probe;
 mod scene;
+mod vpp;

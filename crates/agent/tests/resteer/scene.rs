@@ -40,14 +40,15 @@ pub(crate) struct Beside {
 
 impl Beside {
     pub(crate) fn start(lab: &Lab, host: &str, folder: &Path) -> Self {
+        Self::with(lab, host, folder, &[("SRV6_TOPOLOGY", fabric().to_str().unwrap())])
+    }
+
+    /// With these settings, the source of paths among them.
+    pub(crate) fn with(lab: &Lab, host: &str, folder: &Path, settings: &[(&str, &str)]) -> Self {
         let state = folder.join(format!("{host}.json"));
-        let settings = [
-            ("SRV6_TOPOLOGY", fabric().to_str().unwrap().to_owned()),
-            ("SRV6D_STATE", state.to_str().unwrap().to_owned()),
-            ("SRV6D_HINTS", "off".to_owned()),
-        ];
-        let layers =
-            Layers::of_environment(settings.into_iter().map(|(name, value)| (name.to_owned(), value)));
+        let own = [("SRV6D_STATE", state.to_str().unwrap()), ("SRV6D_HINTS", "off")];
+        let all = own.iter().chain(settings).map(|&(name, value)| (name.to_owned(), value.to_owned()));
+        let layers = Layers::of_environment(all);
         let config = Config::read(layers).unwrap();
         lab.node(host).unwrap().run(move || {
             let agent = Agent::start(config).unwrap();

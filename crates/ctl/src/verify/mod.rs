@@ -7,6 +7,7 @@
 mod capture;
 mod trace;
 mod verdict;
+mod vpp;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -24,6 +25,7 @@ use srv6_routes::{Dataplane, LinuxRoutes, Match, Route, Selector, Slot, Target};
 use self::capture::Capture;
 use self::verdict::{Evidence, Judged, Trace, Verdict, judge};
 use crate::config::Environment;
+use crate::dataplane;
 use crate::decode::decode;
 use crate::doctor::headroom;
 use crate::echo::{SMALL, Series};
@@ -37,6 +39,9 @@ use crate::progress;
 /// seen on each link of its path and on no other. Elsewhere links can't be watched; there a flow is PROVEN when each switch
 /// on its way, asked by probes that end at it, has quoted the carrier as it should be there. Where switches are silent the
 /// best there is is CONSISTENT: nothing speaks against it. The exit status is 1 if a flow is NOT PROVEN.
+///
+/// With ROUTE_PLATFORM=vpp also what VPP steers: policy and steering are read back and VPP is asked which entry the flow's
+/// packets match. No packet is sent, so such a flow is CONSISTENT at best.
 #[derive(Debug, clap::Args)]
 pub(crate) struct VerifyArgs {
     /// Destinations, or flows as SOURCE,DESTINATION [default: every route of ours]
@@ -143,6 +148,9 @@ fn here(args: &VerifyArgs, environment: &Environment) -> anyhow::Result<Vec<Judg
         bar.inc(1);
     }
     bar.finish_and_clear();
+    if let Some(config) = dataplane::vpp(environment)? {
+        judged.extend(vpp::read(config, &standard, &args.flows)?.into_iter().map(judge));
+    }
     judged.extend(missing(&args.flows, &judged).map(judge));
     Ok(judged)
 }
@@ -293,17 +301,8 @@ impl Subject {
         };
         if let Some((topology, settings)) = &standard.fabric {
             let decoded = decode(topology, settings, flow, segments);
-            if decoded.path.is_none() {
-                let hops = decoded.hops.join(" > ");
-                evidence
-                    .contradictions
-                    .push(format!("segments {segments} ({hops}) are no path of the topology now"));
-            } else if !standard.any_path && slot.is_none() && !decoded.is_by_policy() {
-                let chosen = decoded.by_policy.as_ref().map(|hops| hops.join(" > ")).unwrap_or_default();
-                evidence
-                    .contradictions
-                    .push(format!("policy {} gives {chosen}, and the route another path", settings.policy));
-            }
+            let any_path = standard.any_path || slot.is_some();
+            evidence.contradictions.extend(decoded.contradiction(segments, settings.policy, any_path));
             evidence.is_path = decoded.path.is_some();
             evidence.hops = decoded.hops;
         }

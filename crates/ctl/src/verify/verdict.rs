@@ -19,6 +19,8 @@ pub(crate) struct Evidence {
     pub(crate) destination: Option<IpAddr>,
     /// The lane whose table the route is in; `None` for a whole flow's route.
     pub(crate) lane: Option<u8>,
+    /// The binding SID of VPP's policy that was read back; `None` for the kernel's routes.
+    pub(crate) policy: Option<Ipv6Addr>,
     /// Carriers in travel order; empty without a route of ours.
     pub(crate) segments: Vec<String>,
     /// Names in travel order; empty where no topology is at hand.
@@ -67,6 +69,8 @@ pub(crate) struct Judged {
     pub(crate) destination: Option<IpAddr>,
     /// `null` for the route of a whole flow.
     pub(crate) lane: Option<u8>,
+    /// Binding SID of VPP's policy; `null` for what the kernel steers.
+    pub(crate) policy: Option<Ipv6Addr>,
     pub(crate) path: Vec<String>,
     pub(crate) segments: Vec<String>,
     pub(crate) sent: usize,
@@ -86,7 +90,10 @@ pub(crate) struct Judged {
 pub(crate) fn judge(evidence: Evidence) -> Judged {
     let mut differences = evidence.contradictions.clone();
     match &evidence.small {
-        None if differences.is_empty() => differences.push("no probe was sent".to_owned()),
+        // VPP's packets don't pass the kernel, where a probe would be sent.
+        None if differences.is_empty() && evidence.policy.is_none() => {
+            differences.push("no probe was sent".to_owned())
+        }
         None => {}
         Some(small) => match &evidence.links {
             Some(links) if evidence.is_path => {
@@ -125,6 +132,7 @@ pub(crate) fn judge(evidence: Evidence) -> Judged {
         source: evidence.source,
         destination: evidence.destination,
         lane: evidence.lane,
+        policy: evidence.policy,
         path: evidence.hops,
         segments: evidence.segments,
         sent: small.sent,
@@ -225,7 +233,9 @@ impl fmt::Display for Judged {
         } else if !self.segments.is_empty() {
             write!(f, "  {}", self.segments.join(","))?;
         }
-        if self.verdict == Verdict::Proven && self.links.is_none() {
+        if let Some(policy) = self.policy {
+            write!(f, "  VPP's policy {policy} was read back; no probe can be sent")?;
+        } else if self.verdict == Verdict::Proven && self.links.is_none() {
             write!(f, "  {} of {} probes answered, each switch confirms", self.answered, self.sent)?;
         } else if self.verdict == Verdict::Proven {
             write!(f, "  {} of {} probes on each link and on no other", self.sent, self.sent)?;
@@ -263,6 +273,7 @@ mod tests {
             source: Some("2001:db8::1".parse().unwrap()),
             destination: Some("2001:db8::2".parse().unwrap()),
             lane: None,
+            policy: None,
             segments: vec!["fc00:0:1::".to_owned()],
             hops: ["a", "leaf", "b"].map(str::to_owned).to_vec(),
             is_path: true,
@@ -360,6 +371,7 @@ mod tests {
                 "source",
                 "destination",
                 "lane",
+                "policy",
                 "path",
                 "segments",
                 "sent",

@@ -253,8 +253,8 @@ impl Dataplane for LinuxRoutes {
             .map_err(|source| self.refusal(route, source))
     }
 
-    fn watch(&mut self) -> Result<Option<Box<dyn Watch>>, RouteError> {
-        Ok(Some(Box::new(LinuxWatch::new()?)))
+    fn watch(&mut self) -> Result<Vec<Box<dyn Watch>>, RouteError> {
+        Ok(vec![Box::new(LinuxWatch::new()?)])
     }
 
     fn remove(&mut self, key: &RouteKey) -> Result<(), RouteError> {

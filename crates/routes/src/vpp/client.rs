@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 
 use super::catalog::Catalog;
 use super::error::VppError;
-use super::message::{ControlPing, ControlPingReply, Message, Reply, Request, ShowVersion, Version};
+use super::message::{
+    ControlPing, ControlPingReply, DeleteClient, Message, Reply, Request, ShowVersion, Version,
+};
 use super::wire::{FRAME_HEADER, LONGEST, Malformed, Reader, Writer};
 
 /// `sockclnt_create`, the one message whose number is the same in every VPP, and its reply.
@@ -21,6 +23,9 @@ const NAME: &str = "nccl-net-srv6";
 
 /// Requests under way at once. VPP takes in about 4 KiB at a time, so more would only wait in the socket.
 const WINDOW: usize = 64;
+
+/// Longest wait for VPP to close a connection that is given up.
+const GOODBYE: Duration = Duration::from_millis(200);
 
 /// A client of one VPP. Blocking; every call ends after the timeout.
 #[derive(Debug)]
@@ -185,14 +190,9 @@ impl Client {
         }
     }
 
-    /// Waits, at most for `patience`, for the connection to break; what VPP says unasked is dropped.
-    pub(super) fn wait_for_end(&mut self, patience: Duration) -> Result<bool, VppError> {
-        match self.receive(Instant::now() + patience, "waiting") {
-            Ok(_) => Ok(false),
-            Err(VppError::Silent { .. }) => Ok(false),
-            Err(VppError::Closed { .. } | VppError::Socket { .. }) => Ok(true),
-            Err(error) => Err(error),
-        }
+    /// The connection once more, to see it end. As long as this is open, so is the connection.
+    pub(super) fn line(&self) -> io::Result<UnixStream> {
+        self.stream.try_clone()
     }
 
     fn encode<R: Request>(&mut self, number: u16, request: &R) -> Vec<u8> {
@@ -291,6 +291,22 @@ impl Client {
 
     fn closed(&self, doing: &'static str) -> VppError {
         VppError::Closed { socket: self.socket.clone(), doing }
+    }
+}
+
+/// VPP has to be told. One that finds a connection ended by itself keeps it where a call of its own, at any time before, has
+/// left `EAGAIN` behind, and with sixteen such it does nothing any more (26.10-rc0: `vl_socket_read_ready`, `vlib_file_poll`).
+impl Drop for Client {
+    fn drop(&mut self) {
+        let Ok(number) = self.catalog.number::<DeleteClient>() else { return };
+        let goodbye = self.encode(number, &DeleteClient(self.index));
+        let deadline = Instant::now() + GOODBYE.min(self.timeout);
+        // One that has ended or hangs need not be told. Answers that come still are nobody's.
+        let mut waiting = self.send(&goodbye, deadline, DeleteClient::NAME).is_ok();
+        while waiting {
+            self.taken = self.input.len();
+            waiting = self.receive(deadline, DeleteClient::NAME).is_ok();
+        }
     }
 }
 

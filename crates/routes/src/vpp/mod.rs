@@ -18,6 +18,7 @@ pub(crate) mod words;
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use srv6_fabric::{Flow, Prefix, Segments};
@@ -31,7 +32,7 @@ use self::inventory::look_up;
 use self::message::{Lookup, MAX_SEGMENTS, SegmentList, WayKind};
 use self::model::Known;
 use self::session::{Failures, Session};
-use self::watch::VppWatch;
+use self::watch::{Line, VppWatch};
 use crate::{
     Capabilities, Dataplane, EncapMode, Interface, LaneRules, Plan, Reach, Route, RouteError, RouteKey,
     Selector, Target, Watch,
@@ -86,12 +87,14 @@ impl VppConfig {
 pub struct VppRoutes {
     config: VppConfig,
     session: Option<Session>,
+    /// For whoever watches.
+    line: Option<Arc<Line>>,
 }
 
 impl VppRoutes {
     /// Nothing is connected before the first call.
     pub fn new(config: VppConfig) -> Self {
-        Self { config, session: None }
+        Self { config, session: None, line: None }
     }
 
     /// Which VPP this is.
@@ -110,6 +113,18 @@ impl VppRoutes {
         self.with(|config, session| {
             session.look(config)?;
             Ok(session.state.policies.len())
+        })
+    }
+
+    /// The policy that a key of ours is steered into, read anew, with its binding SID; `None` where there is none.
+    ///
+    /// # Errors
+    /// No connection to be had.
+    pub fn policy_of(&mut self, key: &RouteKey) -> Result<Option<(Ipv6Addr, Policy)>, VppError> {
+        self.with(|config, session| {
+            session.look(config)?;
+            let bsid = session.state.steering.get(key);
+            Ok(bsid.copied().zip(session.state.policy_of(key).cloned()))
         })
     }
 
@@ -143,10 +158,20 @@ impl VppRoutes {
         for attempt in 0.. {
             let session = match &mut self.session {
                 Some(session) => session,
-                None => self.session.insert(Session::open(&self.config)?),
+                None => {
+                    let seen = self.line.as_ref().and_then(|line| line.stamp());
+                    let session = self.session.insert(Session::open(&self.config)?);
+                    if let Some(line) = &self.line {
+                        line.connected(&session.client, seen);
+                    }
+                    session
+                }
             };
             match call(&self.config, session) {
                 Err(error) if error.ends_connection() => {
+                    if let Some(line) = &self.line {
+                        line.failed();
+                    }
                     self.session = None;
                     if attempt > 0 || !matches!(error, VppError::Closed { .. }) {
                         return Err(error);
@@ -206,8 +231,26 @@ impl Dataplane for VppRoutes {
         self.set_policy(route.key, policy)
     }
 
-    fn watch(&mut self) -> Result<Option<Box<dyn Watch>>, RouteError> {
-        Ok(Some(Box::new(VppWatch::new(&self.config))))
+    fn replace_all(&mut self, routes: &[Route]) -> Vec<(RouteKey, RouteError)> {
+        // One look at VPP for all of them, and as many requests at once as it takes.
+        self.apply(&Plan { set: routes.to_vec(), remove: Vec::new() })
+    }
+
+    fn watch(&mut self) -> Result<Vec<Box<dyn Watch>>, RouteError> {
+        let line = Arc::new(Line::new(self.config.socket.clone())?);
+        if let Some(session) = &self.session {
+            line.connected(&session.client, line.stamp());
+        }
+        let watch = VppWatch::new(&line);
+        self.line = Some(line);
+        Ok(vec![Box::new(watch)])
+    }
+
+    fn rest(&mut self) {
+        if let Some(line) = &self.line {
+            line.given_up();
+        }
+        self.session = None;
     }
 
     fn remove(&mut self, key: &RouteKey) -> Result<(), RouteError> {

@@ -15,6 +15,7 @@ pub(crate) const TESTS: &[Test] = &[
     Test("what_an_earlier_process_left_is_adopted_or_collected", adopted),
     Test("clients_at_once_leave_what_each_of_them_wanted", concurrent),
     Test("answers_come_in_the_order_of_the_requests", ordered),
+    Test("clients_that_come_and_go_leave_nothing_behind", passing),
 ];
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -101,6 +102,14 @@ fn concurrent(place: &Place) {
         let expected: Ipv6Addr = format!("fc00:0:{:x}::", 1 + host % 10).parse().unwrap();
         assert_eq!(place.lists_to(&last)[0].segments, [expected]);
     }
+}
+
+fn passing(place: &Place) {
+    // A VPP that isn't told keeps each of them, and does nothing any more after the sixteenth.
+    for _ in 0..40 {
+        assert_eq!(place.routes().policies().unwrap(), 0);
+    }
+    assert!(place.client().version().is_ok());
 }
 
 fn ordered(place: &Place) {

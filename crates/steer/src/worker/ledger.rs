@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use srv6_fabric::Segments;
-use srv6_routes::{Dataplane, Hold, Holders, Route, RouteError, RouteKey, Rule, RuleKey, Target, plan};
+use srv6_routes::{Dataplane, Hold, Holders, Plan, Route, RouteError, RouteKey, Rule, RuleKey, Target, plan};
 
 use crate::SteerError;
 use crate::error::chain;
@@ -229,7 +229,7 @@ impl Ledger {
         Ok(Some(now))
     }
 
-    /// Replaces many routes under one lock: one request each, after one list of what is there.
+    /// Replaces many routes under one lock, after one list of what is there.
     pub(super) fn exchange_all(
         &mut self,
         dataplane: &mut dyn Dataplane,
@@ -250,30 +250,32 @@ impl Ledger {
             .map(|e| e.after.key)
             .collect();
         let counts = if altered.is_empty() { None } else { Some(Holders.count(&lock)?) };
-        let mut outcomes = Vec::with_capacity(exchanges.len());
-        for exchange in exchanges {
-            let key = exchange.after.key;
-            if altered.contains(&key) && counts.as_ref().is_some_and(|counts| counts.of(&key) > 1) {
-                outcomes.push(Outcome::Theirs);
-                continue;
+        let theirs = |key: &RouteKey| {
+            altered.contains(key) && counts.as_ref().is_some_and(|counts| counts.of(key) > 1)
+        };
+        let wanted = exchanges.iter().map(|exchange| &exchange.after).filter(|after| !theirs(&after.key));
+        let wrong: Vec<Route> = wanted
+            .filter(|after| owned.get(&after.key) != Some(&dataplane.as_kept(after)))
+            .cloned()
+            .collect();
+        let failed: HashMap<RouteKey, RouteError> =
+            put(dataplane, wrong, |key| owned.contains_key(key)).into_iter().collect();
+        let outcome = |Exchange { after, .. }: &Exchange| {
+            if theirs(&after.key) {
+                return Outcome::Theirs;
             }
-            let changed = match owned.get(&key) {
-                Some(present) if *present == dataplane.as_kept(&exchange.after) => Ok(()),
-                Some(_) => dataplane.replace(&exchange.after),
-                None => dataplane.set(&exchange.after),
-            };
-            if let Some(entry) = self.routes.get_mut(&key) {
-                entry.route = exchange.after.clone();
+            if let Some(entry) = self.routes.get_mut(&after.key) {
+                entry.route = after.clone();
             }
-            outcomes.push(match changed {
-                Ok(()) => Outcome::Placed,
-                Err(error) => {
-                    log::warn!("{}: not now: {}", exchange.after, chain(&error));
+            match failed.get(&after.key) {
+                None => Outcome::Placed,
+                Some(error) => {
+                    log::warn!("{after}: not now: {}", chain(error));
                     Outcome::Later
                 }
-            });
-        }
-        Ok(outcomes)
+            }
+        };
+        Ok(exchanges.iter().map(outcome).collect())
     }
 
     /// Compares all that this process needs with what the kernel holds, and puts right what differs; what is right isn't touched.
@@ -292,30 +294,29 @@ impl Ledger {
         let wrong = plan(&wanted, owned.iter().filter(|route| wanted.contains_key(&route.key))).set;
         let mut wrong: Vec<Route> =
             wrong.iter().filter_map(|route| Some(self.routes.get(&route.key)?.route.clone())).collect();
-        // The way to a block before the routes whose packets it carries.
-        wrong.sort_by_key(|route| matches!(route.target, Target::Encap { .. }));
         let present: HashMap<RouteKey, &Route> = owned.iter().map(|route| (route.key, route)).collect();
         let altered = wrong.iter().any(|route| present.contains_key(&route.key));
         let counts = if altered { Some(Holders.count(&lock)?) } else { None };
-        for route in wrong {
-            let others = counts.as_ref().is_some_and(|counts| counts.of(&route.key) > 1);
-            let result = match present.get(&route.key) {
-                Some(&theirs) if others => {
-                    if let Some(entry) = self.routes.get_mut(&route.key) {
-                        entry.route = completed(theirs, &entry.route);
-                    }
-                    checked.theirs.push(theirs.clone());
-                    continue;
+        wrong.retain(|route| match present.get(&route.key) {
+            Some(&theirs) if counts.as_ref().is_some_and(|counts| counts.of(&route.key) > 1) => {
+                if let Some(entry) = self.routes.get_mut(&route.key) {
+                    entry.route = completed(theirs, &entry.route);
                 }
-                Some(_) => dataplane.replace(&route),
-                None => dataplane.set(&route),
-            };
-            match result {
-                Ok(()) => checked.repaired += 1,
-                Err(error) => {
-                    checked.missing.push(route.key);
-                    checked.failed.push((format!("the route to {}", route.key.destination), error));
-                }
+                checked.theirs.push(theirs.clone());
+                false
+            }
+            _ => true,
+        });
+        // The way to a block before the routes whose packets it carries.
+        let (tunnels, ways): (Vec<Route>, Vec<Route>) =
+            wrong.into_iter().partition(|route| matches!(route.target, Target::Encap { .. }));
+        for routes in [ways, tunnels] {
+            let count = routes.len();
+            let failed = put(dataplane, routes, |key| present.contains_key(key));
+            checked.repaired += u64::try_from(count - failed.len()).unwrap_or_default();
+            for (key, error) in failed {
+                checked.missing.push(key);
+                checked.failed.push((format!("the route to {}", key.destination), error));
             }
         }
         let Some(lane_rules) = dataplane.lane_rules().filter(|_| !self.rules.is_empty()) else {
@@ -407,6 +408,18 @@ impl Ledger {
             );
         }
     }
+}
+
+/// Puts routes in place, those that are there already by a replace, and gives what could not be done.
+fn put(
+    dataplane: &mut dyn Dataplane,
+    routes: Vec<Route>,
+    is_there: impl Fn(&RouteKey) -> bool,
+) -> Vec<(RouteKey, RouteError)> {
+    let (there, set): (Vec<Route>, Vec<Route>) = routes.into_iter().partition(|route| is_there(&route.key));
+    let mut failed = dataplane.apply(&Plan { set, remove: Vec::new() });
+    failed.extend(dataplane.replace_all(&there));
+    failed
 }
 
 /// A route as the dataplane has it, with what only we know where it can't keep that.

@@ -20,7 +20,7 @@ use srv6_fabric::{Block, Family, Flow, Prefix, Topology};
 use srv6_paths::{Answer, CacheLimits, PathError, PathSource, Paths};
 use srv6_routes::{
     ByInterface, Dataplane, DryRun, Interface, LinuxRoutes, Reach, Route, RouteError, RouteKey, Target,
-    collect_garbage,
+    Watch, collect_garbage,
 };
 
 use crate::choice::encoding;
@@ -45,7 +45,7 @@ pub(crate) struct Worker {
     /// As it was when paths were last asked for, or it was read anew.
     topology: Option<Arc<Topology>>,
     dataplane: Box<dyn Dataplane>,
-    watching: Option<Watching>,
+    watching: Vec<Watching>,
     ledger: Ledger,
     keeping: Keeping,
     flows: Flows,
@@ -91,7 +91,7 @@ impl Worker {
             (Some(vpp), false) => Box::new(ByInterface::new(vpp, backend)?),
             (Some(vpp), true) => Box::new(DryRun::with_vpp(vpp, backend)?),
         };
-        let watching = watch(dataplane.as_mut(), jobs.clone())?;
+        let watching = watch(dataplane.as_mut(), jobs)?;
         Ok(Self {
             config,
             serves,
@@ -131,7 +131,7 @@ impl Worker {
                 self.look();
             }
         }
-        drop(self.watching.take());
+        self.watching.clear();
         // Those who are served go on without this process; the next one takes over what it finds.
         if self.serves {
             self.ledger.leave_all();
@@ -177,7 +177,11 @@ impl Worker {
                 let _gone = done.send(self.paths_in_use());
             }
             Job::Settle(done) => self.resolver.ask(Question::Settle(done)),
-            Job::Settled(done) => drop(done),
+            Job::Settled(done) => {
+                // As a rule the process is about to end.
+                self.dataplane.rest();
+                drop(done);
+            }
             // Done where the queue is at hand.
             Job::Release(_) | Job::End => {}
         }
@@ -347,9 +351,12 @@ fn publish(slot: &Slot, steered: Result<Option<Steered>, SteerError>) {
     }
 }
 
-/// Listens to what the dataplane tells, on a thread of its own.
-fn watch(dataplane: &mut dyn Dataplane, jobs: mpsc::Sender<Job>) -> Result<Option<Watching>, SteerError> {
-    let Some(mut watch) = dataplane.watch()? else { return Ok(None) };
+/// Listens to what the dataplane tells, on threads of their own.
+fn watch(dataplane: &mut dyn Dataplane, jobs: &mpsc::Sender<Job>) -> Result<Vec<Watching>, SteerError> {
+    dataplane.watch()?.into_iter().map(|watch| listen(watch, jobs.clone())).collect()
+}
+
+fn listen(mut watch: Box<dyn Watch>, jobs: mpsc::Sender<Job>) -> Result<Watching, SteerError> {
     let watching = Watching(watch.stopper());
     std::thread::Builder::new()
         .name(LISTENING.to_owned())
@@ -370,5 +377,5 @@ fn watch(dataplane: &mut dyn Dataplane, jobs: mpsc::Sender<Job>) -> Result<Optio
             }
         })
         .map_err(|source| SteerError::Thread { source })?;
-    Ok(Some(watching))
+    Ok(watching)
 }

@@ -1,6 +1,7 @@
 //! Flows that change their path while they are in use: something on it is denied, or the fabric has changed.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -106,7 +107,7 @@ impl Worker {
     fn move_flows(&mut self, topology: &Topology, wanted: Vec<(RouteKey, Choice, Reason)>) -> Vec<Flow> {
         let mut exchanges = Vec::with_capacity(wanted.len());
         let mut choices = HashMap::with_capacity(wanted.len());
-        let mut reachable: HashMap<Prefix, bool> = HashMap::new();
+        let mut reachable: HashMap<(IpAddr, Prefix), bool> = HashMap::new();
         // The old blocks' routes are given back last: until it is replaced, a route leads over them.
         let mut unused = Vec::new();
         for (key, choice, reason) in wanted {
@@ -157,13 +158,13 @@ impl Worker {
         moved
     }
 
-    /// Sees to it that the outer packets of a new path have a way out: one look per block, not per flow.
+    /// Sees to it that the outer packets of a new path have a way out: one look per block and source, not per flow.
     fn prepare(
         &mut self,
         key: &RouteKey,
         choice: &Choice,
         interface: u32,
-        reachable: &mut HashMap<Prefix, bool>,
+        reachable: &mut HashMap<(IpAddr, Prefix), bool>,
         unused: &mut Vec<RouteKey>,
     ) -> Result<(), SteerError> {
         let Some(steering) = self.flows.get(key) else { return Ok(()) };
@@ -181,13 +182,12 @@ impl Worker {
                 unused.extend(old);
             }
             None => {
-                let block = self.block_of(carrier, flow);
-                let known = reachable.get(&block).copied();
-                let reaches = match known {
-                    Some(reaches) => reaches,
-                    None => self.dataplane.reach(carrier)?.is_some(),
+                let way = (flow.src, self.block_of(carrier, flow));
+                let reaches = match reachable.get(&way) {
+                    Some(reaches) => *reaches,
+                    None => self.dataplane.reach_from(flow.src, carrier)?.is_some(),
                 };
-                reachable.insert(block, reaches);
+                reachable.insert(way, reaches);
                 if !reaches {
                     let interface = format!("if{interface}");
                     return Err(RouteError::UnreachableCarrier { carrier, interface }.into());

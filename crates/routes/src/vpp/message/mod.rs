@@ -132,6 +132,35 @@ impl Reply for ControlPingReply {
     }
 }
 
+/// Gives the connection up: VPP forgets the client with this index, and closes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeleteClient(pub u32);
+
+named!(DeleteClient, "sockclnt_delete", 0x8ac7_6db6);
+
+impl Request for DeleteClient {
+    type Reply = ClientDeleted;
+
+    fn write(&self, writer: &mut Writer) {
+        writer.u32(self.0);
+    }
+}
+
+/// The answer to [`DeleteClient`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClientDeleted {
+    /// Not negative: done.
+    pub response: i32,
+}
+
+named!(ClientDeleted, "sockclnt_delete_reply", 0x8f38_b1ee);
+
+impl Reply for ClientDeleted {
+    fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Ok(Self { response: reader.i32("response")? })
+    }
+}
+
 /// Asks which VPP this is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ShowVersion;
@@ -177,6 +206,7 @@ pub fn read_as_anything(message: &[u8]) -> usize {
         R::read(&mut reader).and_then(|_| reader.end()).map_or(0, |()| 1)
     }
     one::<ControlPingReply>(message)
+        + one::<ClientDeleted>(message)
         + one::<Version>(message)
         + one::<sr::AddPolicyReply>(message)
         + one::<PolicyDetails>(message)
