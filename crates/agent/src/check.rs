@@ -25,8 +25,7 @@ pub struct Finding {
 pub fn findings(config: &Config) -> Vec<Finding> {
     let finding = |what: &str, fault: Option<String>| Finding { what: what.to_owned(), fault };
     let enters = finding("right to enter namespaces, CAP_SYS_ADMIN", lacks(CapabilitySet::SYS_ADMIN));
-    let mut found =
-        vec![finding("right to change routes, CAP_NET_ADMIN", lacks(CapabilitySet::NET_ADMIN))];
+    let mut found = vec![finding("right to change routes, CAP_NET_ADMIN", lacks(CapabilitySet::NET_ADMIN))];
     found.extend((config.scope == Scope::Host).then_some(enters));
     found.extend([
         finding("netlink", LinuxRoutes::new().err().map(|error| chain(&error))),
