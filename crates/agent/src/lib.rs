@@ -14,18 +14,21 @@ mod error;
 mod hinting;
 mod hosts;
 mod http;
+mod listening;
 mod metrics;
 mod probe;
 mod registry;
 mod server;
 mod snapshot;
+mod throttle;
 mod traffic;
+mod webhook;
 
 pub use agent::Agent;
 pub use check::{Finding, findings};
 pub use config::{
     Config, FIELDS, Field, FileError, HintsConfig, Layers, Limits, Mistakes, MpibConfig, SHARED, Scope,
-    command,
+    WebhookConfig, command,
 };
 pub use denied::Denied;
 pub use drain::{DrainError, Drained, Drains};
@@ -41,3 +44,4 @@ pub use registry::{LimitError, Registry, Session, Wish};
 pub use server::Server;
 pub use snapshot::{MpibState, NamespaceState, Owner, Snapshot};
 pub use traffic::{Carried, Traffic};
+pub use webhook::{Webhook, WebhookError};

@@ -9,7 +9,11 @@ use std::time::Duration;
 use anyhow::Context;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sd_notify::NotifyState;
-use srv6_agent::{Agent, Config, Finding, Hinting, Http, Layers, Server, command, findings, read_lines};
+use srv6_agent::{
+    Agent, Config, Finding, Hinting, Http, Layers, Server, Webhook, WebhookConfig, command, findings,
+    read_lines,
+};
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 
@@ -24,6 +28,9 @@ const FLUSH_PATIENCE: Duration = Duration::from_secs(30);
 
 fn main() -> ExitCode {
     let matches = command().get_matches();
+    if let Some(("webhook", matches)) = matches.subcommand() {
+        return ended(webhook(WebhookConfig::of(matches)));
+    }
     let config = Layers::of_process(&matches)
         .context("reading the settings")
         .and_then(|layers| Config::read(layers).context("settings"));
@@ -35,7 +42,11 @@ fn main() -> ExitCode {
     if matches.get_flag("check") {
         return check(&config);
     }
-    match serve(config, matches.get_flag("manual"), matches.get_flag("flush")) {
+    ended(serve(config, matches.get_flag("manual"), matches.get_flag("flush")))
+}
+
+fn ended(result: anyhow::Result<()>) -> ExitCode {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failed(&error),
     }
@@ -82,13 +93,36 @@ fn raise_descriptors() {
     }
 }
 
+/// One thread on which everything happens that waits for something.
+fn event_loop() -> anyhow::Result<Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting the event loop")
+}
+
+/// Answers admission reviews until it is told to stop.
+fn webhook(config: WebhookConfig) -> anyhow::Result<()> {
+    env_logger::Builder::new().filter_level(config.log).init();
+    event_loop()?.block_on(async {
+        let mut stop = signal(SignalKind::terminate()).context("watching for SIGTERM")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("watching for SIGINT")?;
+        raise_descriptors();
+        let webhook = Webhook::bind(config).context("starting")?;
+        log::info!("version={} webhook={} served", env!("CARGO_PKG_VERSION"), webhook.local_addr());
+        let told = async {
+            tokio::select! {
+                _ = stop.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            log::info!("stopping");
+        };
+        webhook.serve(told).await.context("serving")?;
+        log::info!("stopped");
+        Ok(())
+    })
+}
+
 /// Serves until it is told to stop.
 fn serve(config: Config, manual: bool, flush: bool) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("starting the event loop")?;
-    runtime.block_on(async {
+    event_loop()?.block_on(async {
         let mut stop = signal(SignalKind::terminate()).context("watching for SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("watching for SIGINT")?;
         raise_descriptors();

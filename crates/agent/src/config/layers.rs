@@ -72,6 +72,8 @@ pub fn command() -> Command {
             "Each setting is also an environment variable and a key of the file that SRV6D_CONFIG names. \
              Stopped by SIGTERM or SIGINT the agent leaves its routes, for jobs go on and the next agent takes them over.",
         )
+        .args_conflicts_with_subcommands(true)
+        .subcommand(super::webhook::command())
         .args(settings)
         .arg(switch("mpib-compat", "Serve clients of the MPIB transport agent too: SRV6D_MPIB_COMPAT=1"))
         .arg(switch("manual", "Read hints from standard input: `SLOT VALUE` or `all VALUE`, one a line"))

@@ -3,6 +3,7 @@
 mod fields;
 mod layers;
 mod value;
+mod webhook;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -16,6 +17,7 @@ pub use fields::{FIELDS, Field, SHARED};
 pub use layers::{FileError, Layers, command};
 pub use value::Mistakes;
 use value::Reader;
+pub use webhook::WebhookConfig;
 
 /// What flags, environment and file ask for. Each field is described, under its setting's name, in [`FIELDS`] and [`SHARED`].
 #[derive(Debug, Clone, PartialEq, Eq)]

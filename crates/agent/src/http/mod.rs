@@ -17,8 +17,9 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use serde_json::json;
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::Mutex;
 
+use crate::listening::{Door, listen};
 use crate::metrics::Metrics;
 use crate::{Agent, Snapshot};
 
@@ -52,8 +53,7 @@ impl Http {
     /// # Errors
     /// The address isn't this host's, or is in use.
     pub fn bind(address: SocketAddr) -> io::Result<Self> {
-        let listener = TcpListener::bind(address)?;
-        listener.set_nonblocking(true)?;
+        let listener = listen(address)?;
         let address = listener.local_addr()?;
         Ok(Self { listener, address })
     }
@@ -68,7 +68,7 @@ impl Http {
     /// # Errors
     /// The event loop can't take the socket.
     pub async fn serve(self, agent: Arc<Agent>) -> io::Result<()> {
-        let listener = tokio::net::TcpListener::from_std(self.listener)?;
+        let door = Door::new(self.listener, CONNECTIONS, format!("http={}", self.address))?;
         let shared = Arc::new(Shared { agent, latest: Mutex::default() });
         let router = Router::new()
             .route("/metrics", get(metrics))
@@ -77,19 +77,8 @@ impl Http {
             .route("/v1/flows", get(flows))
             .route("/v1/paths", get(paths))
             .with_state(shared);
-        let room = Arc::new(Semaphore::new(CONNECTIONS));
         loop {
-            // The semaphore is never closed.
-            let Ok(place) = Arc::clone(&room).acquire_owned().await else { return Ok(()) };
-            let stream = match listener.accept().await {
-                Ok((stream, _)) => stream,
-                // Out of descriptors, as a rule; there may be some again in a moment.
-                Err(error) => {
-                    log::warn!("http={} accept: {error}", self.address);
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                    continue;
-                }
-            };
+            let (stream, place) = door.next().await;
             let service = TowerToHyperService::new(router.clone());
             tokio::spawn(async move {
                 let mut http = http1::Builder::new();

@@ -9,7 +9,7 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::unistd::Group;
 use rustix::fs::{FlockOperation, flock};
@@ -19,6 +19,7 @@ use tokio::task::JoinSet;
 
 use self::peer::Peer;
 use self::session::{Ending, Session};
+use crate::throttle::Throttle;
 use crate::{Agent, AgentError};
 
 /// How often it is looked whether the socket is still there: a folder under /run may be made anew.
@@ -48,7 +49,7 @@ impl Server {
     pub fn bind(path: &Path, group: Option<&str>) -> Result<Self, AgentError> {
         let group = group.map(|name| group_id(name, path)).transpose()?;
         let (listener, id, lock) = listen(path, group)?;
-        let refusals = Throttle { last: None, held_back: 0 };
+        let refusals = Throttle::default();
         Ok(Self { listener, path: path.to_owned(), group, id, lock, refusals })
     }
 
@@ -155,25 +156,5 @@ fn group_id(name: &str, path: &Path) -> Result<u32, AgentError> {
             path: path.to_owned(),
             source: errno.into(),
         }),
-    }
-}
-
-/// Warnings that anybody can cause, one a second at most.
-#[derive(Debug)]
-struct Throttle {
-    last: Option<Instant>,
-    held_back: u64,
-}
-
-impl Throttle {
-    fn warn(&mut self, text: &str) {
-        if self.last.is_some_and(|at| at.elapsed() < Duration::from_secs(1)) {
-            self.held_back += 1;
-            return;
-        }
-        let more =
-            if self.held_back > 0 { format!(" (and {} like it)", self.held_back) } else { String::new() };
-        log::warn!("{text}{more}");
-        (self.last, self.held_back) = (Some(Instant::now()), 0);
     }
 }
