@@ -9,6 +9,8 @@
 mod documents;
 mod licences;
 mod packages;
+mod quotes;
+mod slurm;
 mod sources;
 
 use std::path::PathBuf;

@@ -8,7 +8,7 @@ use crate::root;
 const LONGEST: usize = 500;
 
 /// Every Rust file of the repository.
-fn rust_files() -> Vec<PathBuf> {
+pub(crate) fn rust_files() -> Vec<PathBuf> {
     let mut files = Vec::new();
     let mut folders = vec![root()];
     while let Some(folder) = folders.pop() {
