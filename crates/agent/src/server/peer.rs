@@ -7,6 +7,7 @@ use nix::sys::socket::{getsockopt, sockopt};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
+use crate::error::chain;
 use crate::{Namespace, Scope};
 
 /// The process that connected. Held: its number isn't given to another one unnoticed.
@@ -46,7 +47,7 @@ impl Peer {
         if self.scope == Scope::Pod {
             return Namespace::own().map_err(io::Error::other);
         }
-        let found = Namespace::of_process(self.pid).map_err(io::Error::other)?;
+        let found = Namespace::of_process(self.pid).map_err(|error| io::Error::other(chain(&error)))?;
         // Alive after the look, it was the one that was looked at.
         let mut asked = [PollFd::new(&self.process, PollFlags::IN)];
         let ended = poll(&mut asked, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))? > 0;
