@@ -15,7 +15,7 @@ fn documents() -> Vec<String> {
             .filter(|path| path.ends_with(".md"))
             .collect()
     };
-    let documents = [markdown("./"), markdown("docs/")].concat();
+    let documents = [markdown("./"), markdown("docs/"), markdown("deploy/kubernetes/")].concat();
     assert!(documents.len() >= 5, "only {documents:?}");
     documents
 }

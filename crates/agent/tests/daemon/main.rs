@@ -14,6 +14,7 @@ mod client;
 mod job;
 mod lasting;
 mod preloaded;
+mod privileges;
 mod scene;
 mod steering;
 mod unruly;
@@ -35,15 +36,23 @@ fn main() -> ExitCode {
         job::run(handle.first().copied());
         return ExitCode::SUCCESS;
     }
-    let trials = [job::TESTS, preloaded::TESTS, steering::TESTS, lasting::TESTS, unruly::TESTS, vpp::TESTS]
-        .concat()
-        .into_iter()
-        .map(|(name, test)| {
-            Trial::test(name, move || {
-                test();
-                Ok(())
-            })
+    let trials = [
+        job::TESTS,
+        preloaded::TESTS,
+        privileges::TESTS,
+        steering::TESTS,
+        lasting::TESTS,
+        unruly::TESTS,
+        vpp::TESTS,
+    ]
+    .concat()
+    .into_iter()
+    .map(|(name, test)| {
+        Trial::test(name, move || {
+            test();
+            Ok(())
         })
-        .collect();
+    })
+    .collect();
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }

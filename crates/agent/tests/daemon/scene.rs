@@ -38,7 +38,8 @@ impl Scene {
 
     /// Starts the agent and waits until it answers.
     pub(crate) fn start_agent(&mut self, flags: &[&str]) {
-        self.spawn_agent(Command::new(env!("CARGO_BIN_EXE_srv6d")), flags);
+        self.start_agent_by(Command::new(env!("CARGO_BIN_EXE_srv6d")), flags);
+        self.eventually("the agent answers", || self.session().is_ok());
     }
 
     /// Starts it as a sidecar of a host's: inside its network namespace, with CAP_NET_ADMIN alone, and without a sight of
@@ -48,15 +49,18 @@ impl Scene {
         command.args(["--pid", "--fork", "--kill-child", "--mount-proc", "setpriv"]);
         command.args(["--bounding-set=-all,+net_admin", "--inh-caps=-all", "--no-new-privs"]);
         command.arg(env!("CARGO_BIN_EXE_srv6d"));
-        self.spawn_agent(command, &["--srv6d-scope", "pod"]);
+        self.start_agent_by(command, &["--srv6d-scope", "pod"]);
+        self.eventually("the agent answers", || self.session().is_ok());
     }
 
     /// As [`Self::start_agent`], in a host's own namespace.
     pub(crate) fn start_agent_in(&mut self, host: &str, flags: &[&str]) {
-        self.spawn_agent(self.host(host).command(env!("CARGO_BIN_EXE_srv6d")), flags);
+        self.start_agent_by(self.host(host).command(env!("CARGO_BIN_EXE_srv6d")), flags);
+        self.eventually("the agent answers", || self.session().is_ok());
     }
 
-    fn spawn_agent(&mut self, mut command: Command, flags: &[&str]) {
+    /// Starts the agent by a command that ends in the program's name, and doesn't wait.
+    pub(crate) fn start_agent_by(&mut self, mut command: Command, flags: &[&str]) {
         let log = File::options().create(true).append(true).open(self.log_path()).unwrap();
         let child = command
             .args(["--srv6-topology", fabric().to_str().unwrap()])
@@ -70,7 +74,6 @@ impl Scene {
             .spawn()
             .unwrap();
         self.agent = Some(child);
-        self.eventually("the agent answers", || self.session().is_ok());
     }
 
     pub(crate) fn socket(&self) -> String {
