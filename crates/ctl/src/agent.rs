@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use crate::agent_socket::AgentArgs;
 use crate::table;
+use crate::watch::{Listing, ListingArgs};
 
 /// Asks srv6d, the agent of this host
 #[derive(Debug, clap::Args)]
@@ -22,36 +23,34 @@ enum AgentCommand {
 struct StatusArgs {
     #[command(flatten)]
     agent: AgentArgs,
-    /// Print one JSON object instead of a table
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    listing: ListingArgs,
 }
 
 pub(crate) fn run(args: &AgentCommandArgs) -> anyhow::Result<()> {
     let AgentCommand::Status(args) = &args.command;
-    let mut answers = args.agent.ask(&serde_json::json!({ "command": "status" }))?;
-    let status = answers.pop().unwrap_or_default();
-    if args.json {
-        println!("{}", serde_json::to_string_pretty(&status)?);
-        return Ok(());
-    }
-    let list = |key: &str| status.get(key).and_then(Value::as_array).cloned().unwrap_or_default();
-    println!(
-        "srv6d {} at {}, process {}, up {} s; {} namespaces, topology read {} times",
-        word(&status, "version"),
-        word(&status, "socket"),
-        word(&status, "pid"),
-        status.get("uptime_s").and_then(Value::as_f64).unwrap_or_default().round(),
-        list("namespaces").len(),
-        word(&status, "topologies_read"),
-    );
+    args.listing.show(|| {
+        let status = args.agent.ask(&serde_json::json!({ "command": "status" }))?.pop().unwrap_or_default();
+        Ok(Listing { text: shown(&status), json: status })
+    })
+}
+
+fn shown(status: &Value) -> String {
+    let list = |key: &str| status.get(key).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let columns = ["job", "rank", "pid", "uid", "namespace", "ready", "pending", "failed"];
     let mut rows = table::new(&columns);
     for session in list("sessions") {
-        rows.add_row(columns.map(|column| word(&session, column)));
+        rows.add_row(columns.map(|column| word(session, column)));
     }
-    println!("{rows}");
-    Ok(())
+    format!(
+        "srv6d {} at {}, process {}, up {} s; {} namespaces, topology read {} times\n{rows}",
+        word(status, "version"),
+        word(status, "socket"),
+        word(status, "pid"),
+        status.get("uptime_s").and_then(Value::as_f64).unwrap_or_default().round(),
+        list("namespaces").len(),
+        word(status, "topologies_read"),
+    )
 }
 
 /// A member as people want it: a text without quotes, and a dash where there is none.

@@ -1,52 +1,31 @@
 //! `srv6ctl flows`: what the processes of this host have registered with the agent.
 
-use std::io::IsTerminal;
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
 use crate::agent::word;
 use crate::agent_socket::AgentArgs;
 use crate::table;
+use crate::watch::{Listing, ListingArgs};
 
 /// Lists the flows that jobs have registered with the agent: who, from where to where, by which path, in which state
 #[derive(Debug, clap::Args)]
 pub(crate) struct FlowsArgs {
     #[command(flatten)]
     agent: AgentArgs,
-    /// Print a JSON array instead of a table; with --watch one array a line
-    #[arg(long)]
-    json: bool,
-    /// List again every so many seconds, until interrupted
-    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "1",
-        value_parser = clap::value_parser!(u64).range(1..=3600))]
-    watch: Option<u64>,
+    #[command(flatten)]
+    listing: ListingArgs,
 }
 
 pub(crate) fn run(args: &FlowsArgs) -> anyhow::Result<()> {
-    loop {
+    args.listing.show(|| {
         let answers = args.agent.ask(&json!({ "command": "flows" }))?;
         let flows: Vec<&Value> = answers
             .iter()
             .filter_map(|answer| answer.get("flows").and_then(Value::as_array))
             .flatten()
             .collect();
-        match (args.json, args.watch) {
-            (true, None) => println!("{}", serde_json::to_string_pretty(&flows)?),
-            (true, Some(_)) => println!("{}", serde_json::to_string(&flows)?),
-            (false, _) => {
-                if args.watch.is_some() && std::io::stdout().is_terminal() {
-                    // Home, and clear what is below.
-                    print!("\x1b[H\x1b[J");
-                }
-                println!("{}", shown(&flows));
-            }
-        }
-        match args.watch {
-            Some(seconds) => std::thread::sleep(Duration::from_secs(seconds)),
-            None => return Ok(()),
-        }
-    }
+        Ok(Listing { json: json!(flows), text: shown(&flows) })
+    })
 }
 
 fn shown(flows: &[&Value]) -> String {

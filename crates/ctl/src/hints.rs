@@ -1,16 +1,17 @@
 //! `srv6ctl hints`: how much each path of a flow is to carry, as transports are told.
 
 use std::fmt::Display;
-use std::path::PathBuf;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use serde_json::{Value, json};
 use srv6_hints::HintsView;
 use srv6_hints::mpib::{MpibView, Pair, SLOTS, Unit};
-use srv6_steer::{AgentSession, Attachment};
 
+use crate::agent_socket::AgentArgs;
+use crate::drain::show;
 use crate::table;
+use crate::watch::{Listing, ListingArgs};
 
 /// Shows and sets the weights of paths that the agent gives to transports
 #[derive(Debug, clap::Args)]
@@ -37,9 +38,8 @@ struct ShowArgs {
     /// Where those clients look for it
     #[arg(long, value_name = "FILE", default_value = "/tmp/mpib/hints", requires = "mpib")]
     mpib_file: PathBuf,
-    /// Print one JSON object instead of a table
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    listing: ListingArgs,
 }
 
 /// Sets the weights of a slot, or of all in use, through the agent
@@ -53,94 +53,78 @@ struct SetArgs {
     /// Set what clients of the MPIB transport agent read
     #[arg(long)]
     mpib: bool,
-    /// The agent's socket
-    #[arg(long, value_name = "PATH", default_value = srv6_steer::AGENT_SOCKET)]
-    socket: PathBuf,
+    /// Print the agent's answer as JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    agent: AgentArgs,
 }
-
-/// Longest wait for the agent's answer.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(crate) fn run(args: &HintsArgs) -> anyhow::Result<()> {
     match &args.command {
         HintsCommand::Show(args) => match args.mpib {
-            None => show(args),
-            Some(unit) => show_mpib(args, unit),
+            None => args.listing.show(|| ours(&args.file)),
+            Some(unit) => args.listing.show(|| mpib(&args.mpib_file, unit)),
         },
         HintsCommand::Set(args) => set(args),
     }
 }
 
-fn show(args: &ShowArgs) -> anyhow::Result<()> {
-    let view = HintsView::open(&args.file)?;
+fn ours(file: &Path) -> anyhow::Result<Listing> {
+    let view = HintsView::open(file)?;
     let entries = view.entries();
     let silence = view.silence();
-    if args.json {
-        let slots: Vec<Value> = entries
-            .iter()
-            .map(|entry| {
-                json!({
-                    "slot": entry.slot,
-                    "namespace": entry.key.namespace,
-                    "src": entry.key.flow.src,
-                    "dst": entry.key.flow.dst,
-                    "weights": entry.weights.get(),
-                })
-            })
-            .collect();
-        let writer = json!({ "pid": view.writer(), "silence_s": silence.as_secs_f64() });
-        println!(
-            "{}",
-            serde_json::to_string_pretty(&json!({ "writer": writer, "size": view.slots(), "slots": slots }))?
-        );
-        return Ok(());
-    }
     let mut rows = table::new(&["slot", "namespace", "src", "dst", "weights"]);
     for entry in &entries {
         let cells: [&dyn Display; 5] =
             [&entry.slot, &entry.key.namespace, &entry.key.flow.src, &entry.key.flow.dst, &entry.weights];
         rows.add_row(cells.map(ToString::to_string));
     }
-    println!("{rows}");
-    println!(
-        "{} of {} slots in use; written by process {}, last heard of {:.1} s ago",
+    let text = format!(
+        "{rows}\n{} of {} slots in use; written by process {}, last heard of {:.1} s ago",
         entries.len(),
         view.slots(),
         view.writer(),
         silence.as_secs_f64()
     );
-    Ok(())
+    let slots: Vec<Value> = entries
+        .iter()
+        .map(|entry| {
+            json!({
+                "slot": entry.slot,
+                "namespace": entry.key.namespace,
+                "src": entry.key.flow.src,
+                "dst": entry.key.flow.dst,
+                "weights": entry.weights.get(),
+            })
+        })
+        .collect();
+    let writer = json!({ "pid": view.writer(), "silence_s": silence.as_secs_f64() });
+    Ok(Listing { json: json!({ "writer": writer, "size": view.slots(), "slots": slots }), text })
 }
 
-fn show_mpib(args: &ShowArgs, unit: Unit) -> anyhow::Result<()> {
-    let view = MpibView::open(&args.mpib_file)?;
+fn mpib(file: &Path, unit: Unit) -> anyhow::Result<Listing> {
+    let view = MpibView::open(file)?;
     // The file doesn't say which slots a flow has; those without addresses have none.
     let used = (0..SLOTS)
         .filter_map(|slot| Some((slot, view.read(slot)?)))
         .filter(|(_, content)| content.pair != Pair::default());
-    if args.json {
-        let slots: Vec<Value> = used
-            .map(|(slot, content)| {
-                json!({
-                    "slot": slot,
-                    "src": content.pair.src,
-                    "dst": content.pair.dst,
-                    "flow": content.pair.to_string(),
-                    "value": content.value,
-                    "scale_up": unit.share(content.value).to_string(),
-                })
-            })
-            .collect();
-        println!("{}", serde_json::to_string_pretty(&json!({ "unit": unit.to_string(), "slots": slots }))?);
-        return Ok(());
-    }
     let mut rows = table::new(&["slot", "flow", "value", "over scale-up"]);
+    let mut slots = Vec::new();
     for (slot, content) in used {
-        let cells: [&dyn Display; 4] = [&slot, &content.pair, &content.value, &unit.share(content.value)];
+        let share = unit.share(content.value);
+        let cells: [&dyn Display; 4] = [&slot, &content.pair, &content.value, &share];
         rows.add_row(cells.map(ToString::to_string));
+        slots.push(json!({
+            "slot": slot,
+            "src": content.pair.src,
+            "dst": content.pair.dst,
+            "flow": content.pair.to_string(),
+            "value": content.value,
+            "scale_up": share.to_string(),
+        }));
     }
-    println!("{rows}");
-    Ok(())
+    Ok(Listing { json: json!({ "unit": unit.to_string(), "slots": slots }), text: rows.to_string() })
 }
 
 fn set(args: &SetArgs) -> anyhow::Result<()> {
@@ -151,19 +135,12 @@ fn set(args: &SetArgs) -> anyhow::Result<()> {
             Err(_) => bail!("{text:?} is no slot; want a number that `srv6ctl hints show` lists, or all"),
         },
     };
-    let mut agent = AgentSession::open(&Attachment::new(args.socket.clone()))?;
     let order = json!({ "command": "set_hints", "mpib": args.mpib, "slot": slot, "value": args.value });
-    let mut answer = Value::Null;
-    agent.control(&order.to_string(), Some(PATIENCE), |text| {
-        answer = serde_json::from_str(text).unwrap_or_default();
-    })?;
-    if let Some(error) = answer.get("error").and_then(Value::as_str) {
-        bail!("{error}");
-    }
-    match answer.get("set").and_then(Value::as_u64) {
-        Some(1) => println!("1 slot set to {}", args.value),
-        Some(count) => println!("{count} slots set to {}", args.value),
-        None => bail!("the agent's answer is none: {answer}"),
-    }
-    Ok(())
+    let answer = args.agent.ask(&order)?.pop().unwrap_or_default();
+    let Some(count) = answer.get("set").and_then(Value::as_u64) else {
+        bail!("the agent's answer is none: {answer}");
+    };
+    show(args.json, &answer, |_| {
+        println!("{count} slot{} set to {}", if count == 1 { "" } else { "s" }, args.value);
+    })
 }

@@ -34,6 +34,7 @@ mod table;
 mod undrain;
 mod verify;
 mod wait_master;
+mod watch;
 
 use std::process::ExitCode;
 

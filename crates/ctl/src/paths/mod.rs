@@ -20,6 +20,7 @@ use crate::dataplane;
 use crate::decode::decode;
 use crate::path_source::{PathSettings, SourceArgs};
 use crate::table;
+use crate::watch::{Listing, ListingArgs};
 
 /// Shows which path each steered flow of this host has, who holds it, and what its connections carry
 ///
@@ -29,9 +30,8 @@ use crate::table;
 pub(crate) struct PathsArgs {
     #[command(flatten)]
     source: SourceArgs,
-    /// Print a JSON object: named_by, flows
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    listing: ListingArgs,
 }
 
 /// One steered flow.
@@ -64,7 +64,12 @@ struct SteeredFlow {
 
 pub(crate) fn run(args: &PathsArgs) -> anyhow::Result<()> {
     let environment = Environment::of_process();
-    let settings = PathSettings::new(&args.source, &environment)?;
+    args.listing.show(|| look(args, &environment))
+}
+
+/// As JSON an object: `named_by`, `flows`.
+fn look(args: &PathsArgs, environment: &Environment) -> anyhow::Result<Listing> {
+    let settings = PathSettings::new(&args.source, environment)?;
     let fabric = settings.map(|settings| (settings.topology(), settings));
     let named_by = fabric.as_ref().map(|(_, settings)| settings.name());
     let fabric = match fabric {
@@ -76,7 +81,7 @@ pub(crate) fn run(args: &PathsArgs) -> anyhow::Result<()> {
         Some((Ok(topology), settings)) => Some((topology, settings)),
         None => None,
     };
-    let routes = dataplane::routes(&environment)?;
+    let routes = dataplane::routes(environment)?;
     let holders = Holders.processes().context("reading who holds the routes")?;
     let connections = tcp::connections().context("reading TCP connections")?;
     let mut flows: Vec<SteeredFlow> =
@@ -88,18 +93,13 @@ pub(crate) fn run(args: &PathsArgs) -> anyhow::Result<()> {
         flow.share = part(*bytes, all);
     }
     flows.sort_by(|a, b| (&a.destination, a.table).cmp(&(&b.destination, b.table)));
-    if args.json {
-        let named_by = named_by.filter(|_| fabric.is_some());
-        println!(
-            "{}",
-            serde_json::to_string_pretty(&serde_json::json!({ "named_by": named_by, "flows": flows }))?
-        );
-    } else if flows.is_empty() {
-        println!("nothing is steered: there is no route of protocol {}", srv6_routes::PROTOCOL);
+    let named_by = named_by.filter(|_| fabric.is_some());
+    let text = if flows.is_empty() {
+        format!("nothing is steered: there is no route of protocol {}", srv6_routes::PROTOCOL)
     } else {
-        println!("{}", shown(&flows));
-    }
-    Ok(())
+        shown(&flows).to_string()
+    };
+    Ok(Listing { json: serde_json::json!({ "named_by": named_by, "flows": flows }), text })
 }
 
 fn flow(
