@@ -1,6 +1,5 @@
 //! Why a call failed, and what NCCL is told.
 
-use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -159,20 +158,8 @@ impl Error {
 
     /// The whole chain of causes on one line.
     pub(crate) fn chain(&self) -> String {
-        chain(self)
+        srv6_fabric::chain(self)
     }
-}
-
-/// An error and all its causes on one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(source) = cause {
-        // Writing to a String can't fail.
-        let _ = write!(text, ": {source}");
-        cause = source.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use srv6_fabric::Flow;
+use srv6_fabric::{Flow, chain};
 use srv6_steer::{AgentSession, Attachment, Hold, Pinning, Status, Steer, SteerError, may_change_routes};
 
 use crate::config::{Choice, Config, Mode};
 use crate::connect::{Held, Steering};
-use crate::error::{Error, chain};
+use crate::error::Error;
 use crate::lifetime;
 
 impl Steering for Steer {

@@ -3,6 +3,7 @@
 use std::ffi::c_int;
 use std::fmt;
 
+use srv6_fabric::chain;
 use srv6_paths::PathError;
 use srv6_routes::RouteError;
 use srv6_steer::SteerError;
@@ -71,12 +72,4 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.reason)
     }
-}
-
-/// The error and all its causes, in one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    std::iter::successors(Some(error), |error| error.source())
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(": ")
 }

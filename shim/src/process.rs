@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 use nix::sys::signal::{SigSet, SigmaskHow};
 use parking_lot::Mutex;
 use rustix::process::{Resource, getrlimit};
-use srv6_fabric::Flow;
+use srv6_fabric::{Flow, chain};
 use srv6_routes::PerProcess;
 use srv6_settings::Mode;
 use srv6_steer::{AgentSession, Attachment, Hold, Source, Status, Steer, may_change_routes};
@@ -23,7 +23,7 @@ use crate::bell::{Bell, Rang};
 use crate::config::Config;
 use crate::hosts::{self, Look};
 use crate::lifetime;
-use crate::outcome::{Failure, Kind, Outcome, chain};
+use crate::outcome::{Failure, Kind, Outcome};
 
 static PROCESS: PerProcess<Process> = PerProcess::new();
 

@@ -24,6 +24,7 @@ use nccl_net_abi::{
     Capabilities, Code, Context, Init, MemoryKind, Net, Properties, Receives, Version, VirtualDevice,
 };
 use parking_lot::Mutex;
+use srv6_fabric::chain;
 use srv6_transport::{Config, ListenAddress, Listener, Share, Shares};
 
 use crate::attempts::{Attempts, Key};
@@ -170,13 +171,7 @@ fn leak(text: &[u8]) -> Option<&'static CStr> {
 
 /// Logs why, where it is known; NCCL only gets a number.
 fn code(error: &srv6_transport::Error) -> Code {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(source) = cause {
-        text = format!("{text}: {source}");
-        cause = source.source();
-    }
-    log::warn!("multipath: {text}");
+    log::warn!("multipath: {}", chain(error));
     match error {
         srv6_transport::Error::TooLong { .. } | srv6_transport::Error::Setting { .. } => Code::INVALID_USAGE,
         srv6_transport::Error::UnknownRequest(_) | srv6_transport::Error::Spent { .. } => {

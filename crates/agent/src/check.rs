@@ -5,11 +5,11 @@ use std::path::Path;
 use std::time::Instant;
 
 use rustix::thread::{CapabilitySet, capabilities};
+use srv6_fabric::chain;
 use srv6_paths::PathSource;
 use srv6_routes::LinuxRoutes;
 use srv6_routes::vpp::VppRoutes;
 
-use crate::error::chain;
 use crate::{Config, Scope};
 
 /// One thing that was looked at.

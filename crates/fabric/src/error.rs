@@ -1,4 +1,4 @@
-//! What can be wrong with documents and carriers.
+//! What can be wrong with documents and carriers, and how errors are told.
 
 use std::net::Ipv6Addr;
 
@@ -137,4 +137,26 @@ pub enum CarrierError {
         /// Vertices, both hosts included.
         vertices: usize,
     },
+}
+
+/// An error with all its causes in one line, the outermost first, as logs and messages between processes have it.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("the route can't be set")]
+    struct Outer(#[source] CarrierError);
+
+    #[test]
+    fn causes_follow_what_they_caused() {
+        assert_eq!(chain(&CarrierError::NoSegments), "a segment list can't be empty");
+        let outer = Outer(CarrierError::NoSegments);
+        assert_eq!(chain(&outer), "the route can't be set: a segment list can't be empty");
+    }
 }

@@ -19,7 +19,7 @@ mod topology;
 pub use carrier::{Block, Carrier, Segments, SidFormat};
 pub use disjoint::{disjoint, least_shared, replacement, sort_for_both_ends};
 pub use document::{Collection, Documents};
-pub use error::{CarrierError, TopologyError};
+pub use error::{CarrierError, TopologyError, chain};
 pub use flow::{Family, Flow, Prefix, PrefixError};
 pub use path::{Path, equal_cost_paths};
 pub use policy::{Policy, spread};

@@ -129,15 +129,3 @@ pub enum SteerError {
 fn listed(reasons: &[(Pinning, String)]) -> String {
     reasons.iter().map(|(pinning, reason)| format!("{pinning}: {reason}")).collect::<Vec<_>>().join("; ")
 }
-
-/// The error and all its causes, in one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
-}

@@ -6,8 +6,8 @@ mod listing;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::error::chain;
 use crate::{Agent, DrainError, Kind, Which};
+use srv6_fabric::chain;
 
 /// What can be asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]

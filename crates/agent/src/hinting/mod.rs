@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use srv6_fabric::chain;
 use srv6_hints::mpib::ShareError;
 use srv6_hints::{Entry, Hints, HintsError, Key, Weights, WeightsError};
 
 use crate::Config;
-use crate::error::chain;
 pub use manual::{Line, LineError, read_lines};
 pub use mpib::{Mpib, MpibCounts};
 

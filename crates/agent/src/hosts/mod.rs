@@ -11,12 +11,11 @@ use std::time::{Duration, Instant};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, setsockopt, socket, sockopt};
 
 use parking_lot::Mutex;
-use srv6_fabric::Family;
+use srv6_fabric::{Family, chain};
 use srv6_paths::{CacheLimits, SharedSource};
 use srv6_routes::Slot;
 use srv6_steer::{Config, Serving, Steer};
 
-use crate::error::chain;
 use crate::probe::{Assignment, Prober, Ways};
 use crate::{AgentError, Denied};
 pub use namespace::{Namespace, NamespaceId};

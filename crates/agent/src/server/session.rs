@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use srv6_fabric::Family;
+use srv6_fabric::{Family, chain};
 use srv6_hints::Key;
 use srv6_routes::{Pinning, Slot};
 use srv6_steer::protocol::{Event, Frames, Hello, Request, VERSION};
@@ -21,7 +21,6 @@ use super::output::Output;
 use super::peer::Peer;
 use crate::Agent;
 use crate::control;
-use crate::error::chain;
 use crate::registry::{Entered, Place, Wish};
 
 /// How long a client may take to say who it is.

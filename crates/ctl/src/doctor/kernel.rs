@@ -16,7 +16,7 @@ use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleMessage, RulePor
 use netlink_packet_route::{AddressFamily, IpProtocol, RouteNetlinkMessage};
 use nix::sched::{CloneFlags, unshare};
 use serde::{Deserialize, Serialize};
-use srv6_fabric::{Prefix, Segments};
+use srv6_fabric::{Prefix, Segments, chain};
 use srv6_routes::{Dataplane, EncapMode, LinuxRoutes, Route, RouteKey, Target};
 
 use super::child;
@@ -209,17 +209,6 @@ fn tried() -> Result<Tried, String> {
 
 fn text(result: io::Result<()>) -> Result<(), String> {
     result.map_err(|error| error.to_string())
-}
-
-/// The error and all its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 /// An interface that is up and has addresses: routes over `lo` are refused. Gives its index.

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use serde::{Deserialize, Serialize};
-use srv6_fabric::Topology;
+use srv6_fabric::{Topology, chain};
 
 pub use directory::Directory;
 pub use state::{Request, State};
@@ -172,15 +172,4 @@ fn build() -> Result<(Lab, Directory, String), Error> {
     let name = order.request.name().to_owned();
     directory.remember(&State::of_this_process(order.request, threads)?)?;
     Ok((lab, directory, name))
-}
-
-fn chain(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

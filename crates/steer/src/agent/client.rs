@@ -5,10 +5,10 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
+use srv6_fabric::chain;
 
 use super::Attachment;
 use super::link::{Link, Sending};
-use crate::error::chain;
 use crate::lanes::LanesClaim;
 use crate::protocol::{Event, Request};
 use crate::worker::Job;

@@ -3,10 +3,10 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
+use srv6_fabric::chain;
 use srv6_routes::{Change, RouteKey};
 
 use super::Worker;
-use crate::error::chain;
 use crate::report::Reason;
 
 /// Changes that come together are looked at together.

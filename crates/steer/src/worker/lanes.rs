@@ -3,13 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use srv6_fabric::{Family, Flow, Policy, Segments};
+use srv6_fabric::{Family, Flow, Policy, Segments, chain};
 use srv6_paths::{Answer, Query};
 use srv6_routes::{Interface, Route, RouteError, RouteKey, RuleKey, Selector, Slot, Target, pinning};
 
 use super::connections::{Connection, Use, lane_key};
 use super::{Asked, Worker};
-use crate::error::chain;
 use crate::lanes::{Demand, LanesClaim, Ways};
 use crate::report::Moves;
 use crate::resolver::Question;

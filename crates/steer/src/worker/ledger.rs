@@ -3,11 +3,10 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
-use srv6_fabric::Segments;
+use srv6_fabric::{Segments, chain};
 use srv6_routes::{Dataplane, Hold, Holders, Plan, Route, RouteError, RouteKey, Rule, RuleKey, Target, plan};
 
 use crate::SteerError;
-use crate::error::chain;
 
 /// Longest wait for other processes of this host that change routes. Each of them needs under a millisecond.
 pub(super) const LOCK_PATIENCE: Duration = Duration::from_secs(2);

@@ -16,7 +16,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use srv6_fabric::{Block, Family, Flow, Prefix, Topology};
+use srv6_fabric::{Block, Family, Flow, Prefix, Topology, chain};
 use srv6_paths::{Answer, CacheLimits, PathError, PathSource, Paths};
 use srv6_routes::{
     ByInterface, Dataplane, DryRun, Interface, LinuxRoutes, Reach, Route, RouteError, RouteKey, Target,
@@ -24,7 +24,6 @@ use srv6_routes::{
 };
 
 use crate::choice::encoding;
-use crate::error::chain;
 use crate::lanes::LanesClaim;
 use crate::report::{Moved, Moves};
 use crate::resolver::{Question, Resolver};

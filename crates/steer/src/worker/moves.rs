@@ -3,13 +3,12 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use srv6_fabric::{Flow, Segments};
+use srv6_fabric::{Flow, Segments, chain};
 use srv6_routes::{Route, Slot, Target};
 
 use super::Worker;
 use super::connections::{Connection, Connections, lane_key};
 use super::reroute::why;
-use crate::error::chain;
 use crate::lanes::LanesClaim;
 use crate::report::Reason;
 use crate::{Denials, Pinning};

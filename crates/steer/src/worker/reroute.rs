@@ -5,14 +5,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use srv6_fabric::{Flow, Prefix, Topology};
+use srv6_fabric::{Flow, Prefix, Topology, chain};
 use srv6_paths::PathError;
 use srv6_routes::{Route, RouteError, RouteKey, Target};
 
 use super::Worker;
 use super::ledger::{Exchange, Outcome};
 use crate::choice::{Choice, rechoose};
-use crate::error::chain;
 use crate::report::{Moved, Reason};
 use crate::{Denials, Objection, SteerError};
 
