@@ -1,6 +1,5 @@
 //! The shim's settings: the only place that reads the environment.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use log::LevelFilter;
@@ -31,18 +30,10 @@ impl Config {
     /// # Errors
     /// Every mistake at once.
     pub(crate) fn from_env() -> Result<Self, Mistakes> {
-        Self::parse(
-            std::env::vars_os()
-                .map(|(name, value)| {
-                    (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned())
-                })
-                .collect(),
-        )
+        Self::read(Reader::of_environment(std::env::vars_os()))
     }
 
-    fn parse(variables: BTreeMap<String, String>) -> Result<Self, Mistakes> {
-        let mut reader = Reader::new(variables);
-        reader.refuse_unknown();
+    fn read(mut reader: Reader) -> Result<Self, Mistakes> {
         let steering = Steering::read(&mut reader);
         let prefixes = match reader.text("SRV6_SHIM_PREFIXES") {
             None => Vec::new(),
@@ -72,7 +63,7 @@ mod tests {
     use super::*;
 
     fn parse(variables: &[(&str, &str)]) -> Result<Config, Mistakes> {
-        Config::parse(variables.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect())
+        Config::read(Reader::of_environment(variables.iter().copied()))
     }
 
     #[test]

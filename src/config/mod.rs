@@ -2,7 +2,6 @@
 
 mod multipath;
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -44,18 +43,10 @@ impl Config {
     /// Every mistake at once.
     pub(crate) fn from_env() -> Result<Self, Mistakes> {
         // NCCL has put the entries of nccl.conf here too, before it loads plugins.
-        Self::parse(
-            std::env::vars_os()
-                .map(|(name, value)| {
-                    (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned())
-                })
-                .collect(),
-        )
+        Self::read(Reader::of_environment(std::env::vars_os()))
     }
 
-    fn parse(variables: BTreeMap<String, String>) -> Result<Self, Mistakes> {
-        let mut reader = Reader::new(variables);
-        reader.refuse_unknown();
+    fn read(mut reader: Reader) -> Result<Self, Mistakes> {
         let transport = match reader.text("SRV6_TRANSPORT").as_deref() {
             None | Some("auto") => Choice::Auto,
             Some("ib") => Choice::Ib,
@@ -97,7 +88,7 @@ mod tests {
     use crate::multipath::{Rules, Terms};
 
     fn parse(variables: &[(&str, &str)]) -> Result<Config, Mistakes> {
-        Config::parse(variables.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect())
+        Config::read(Reader::of_environment(variables.iter().copied()))
     }
 
     #[test]

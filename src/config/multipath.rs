@@ -75,7 +75,7 @@ mod tests {
     #[test]
     fn shares_are_weights_and_limits() {
         let shares = |text: &str| {
-            let mut reader = Reader::new([("SRV6_WEIGHTS".to_owned(), text.to_owned())].into());
+            let mut reader = Reader::of_environment([("SRV6_WEIGHTS", text)]);
             let shares = shares(&mut reader, "SRV6_WEIGHTS");
             reader.finish(shares).ok()
         };

@@ -27,8 +27,7 @@ mod webhook;
 pub use agent::Agent;
 pub use check::{Finding, findings};
 pub use config::{
-    Config, FIELDS, Field, FileError, HintsConfig, Layers, Limits, Mistakes, MpibConfig, SHARED, Scope,
-    WebhookConfig, command,
+    Config, FIELDS, FileError, HintsConfig, Layers, Limits, MpibConfig, SHARED, Scope, WebhookConfig, command,
 };
 pub use denied::Denied;
 pub use drain::{DrainError, Drained, Drains};

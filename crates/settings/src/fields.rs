@@ -216,10 +216,3 @@ pub const FIELDS: [Field; 30] = [
                INFO, trace as TRACE. The preload library writes to standard error; its own default is warn.",
     },
 ];
-
-impl Field {
-    /// The setting of this name.
-    pub fn named(name: &str) -> Option<&'static Self> {
-        FIELDS.iter().find(|field| field.name == name)
-    }
-}

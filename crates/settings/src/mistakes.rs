@@ -1,6 +1,8 @@
-//! What is wrong in the environment, all at once.
+//! What is wrong with the settings, all at once.
 
 use std::fmt;
+
+use crate::Said;
 
 /// Every setting that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -10,7 +12,8 @@ pub struct Mistakes(pub(crate) Vec<Mistake>);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Mistake {
     pub(crate) name: String,
-    pub(crate) value: String,
+    /// `None` where nothing was said, and something has to be.
+    pub(crate) said: Option<Said>,
     pub(crate) wanted: String,
 }
 
@@ -23,9 +26,14 @@ impl Mistakes {
 
 impl fmt::Display for Mistakes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, Mistake { name, value, wanted }) in self.0.iter().enumerate() {
+        for (index, Mistake { name, said, wanted }) in self.0.iter().enumerate() {
             let separator = if index == 0 { "" } else { "; " };
-            write!(f, "{separator}{name}={value:?}: {wanted}")?;
+            write!(f, "{separator}{name}")?;
+            if let Some(Said { value, place }) = said {
+                write!(f, "={value:?}")?;
+                place.iter().try_for_each(|place| write!(f, " ({place})"))?;
+            }
+            write!(f, ": {wanted}")?;
         }
         Ok(())
     }

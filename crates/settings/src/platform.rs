@@ -3,7 +3,6 @@
 use std::net::Ipv6Addr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
 use srv6_fabric::Prefix;
@@ -22,32 +21,6 @@ pub struct Platform {
     pub table: u32,
 }
 
-/// What was set, and where mistakes are noted: the plugin and the agent each have their own way.
-pub trait Values {
-    /// The value as it is.
-    fn text(&self, name: &'static str) -> Option<String>;
-
-    /// Notes that the value isn't what is wanted of the setting, and goes on with `instead`.
-    fn refuse<T>(&mut self, name: &'static str, instead: T) -> T;
-
-    /// Notes this mistake, and goes on with `instead`.
-    fn refuse_because<T>(&mut self, name: &'static str, reason: &str, instead: T) -> T;
-}
-
-impl Values for Reader {
-    fn text(&self, name: &'static str) -> Option<String> {
-        self.text(name)
-    }
-
-    fn refuse<T>(&mut self, name: &'static str, instead: T) -> T {
-        self.refuse(name, instead)
-    }
-
-    fn refuse_because<T>(&mut self, name: &'static str, reason: &str, instead: T) -> T {
-        self.refuse_because(name, reason, instead)
-    }
-}
-
 /// The kernel's `main`.
 const MAIN: u32 = 254;
 
@@ -61,68 +34,53 @@ const RANGE_LENGTHS: RangeInclusive<u8> = 16..=112;
 const LONGEST_ANSWER: Duration = Duration::from_secs(2);
 
 impl Platform {
-    /// Takes it from `values`. `connect_timeout` is how long a connection waits for its path, which VPP must not take alone.
-    pub fn read(values: &mut impl Values, connect_timeout: Duration) -> Self {
-        let (dry_run, named) = match values.text("ROUTE_PLATFORM").as_deref() {
+    /// Takes it from `reader`. `connect_timeout` is how long a connection waits for its path, which VPP must not take alone.
+    pub fn read(reader: &mut Reader, connect_timeout: Duration) -> Self {
+        let (dry_run, named) = match reader.text("ROUTE_PLATFORM").as_deref() {
             None | Some("linux") => (false, false),
             Some("vpp") => (false, true),
             // Which of the two is spoken of tells the socket.
-            Some("none") => (true, values.text("SRV6_VPP_SOCKET").is_some()),
-            Some(_) => values.refuse("ROUTE_PLATFORM", (false, false)),
+            Some("none") => (true, reader.text("SRV6_VPP_SOCKET").is_some()),
+            Some(_) => reader.refuse("ROUTE_PLATFORM", (false, false)),
         };
-        let vpp = Self::vpp(values, connect_timeout);
+        let vpp = Self::vpp(reader, connect_timeout);
         if !named {
-            return Self { dry_run, vpp: None, table: table(values, 1..=u32::MAX, MAIN) };
+            return Self { dry_run, vpp: None, table: reader.number("ROUTE_TABLE_ID", 1..=u32::MAX, MAIN) };
         }
-        if values.text("SRV6_GATEWAY").is_some() {
-            values.refuse_because(
+        if reader.text("SRV6_GATEWAY").is_some() {
+            reader.refuse_because(
                 "SRV6_GATEWAY",
                 "VPP's tables don't tell whose a route is; unset it, and add the route to the uSID block in VPP",
                 (),
             );
         }
-        if values.text("SRV6_ENCAP").as_deref() == Some("encap") {
-            values.refuse_because(
+        if reader.text("SRV6_ENCAP").as_deref() == Some("encap") {
+            reader.refuse_because(
                 "SRV6_ENCAP",
                 "VPP never adds a routing header where one carrier is enough; unset it",
                 (),
             );
         }
-        let table = table(values, VPP_DEFAULT..=u32::MAX - 1, VPP_DEFAULT);
+        let table = reader.number("ROUTE_TABLE_ID", VPP_DEFAULT..=u32::MAX - 1, VPP_DEFAULT);
         Self { dry_run, vpp: Some(vpp), table }
     }
 
     /// Read whether or not there is a VPP, so that mistakes are found.
-    fn vpp(values: &mut impl Values, connect_timeout: Duration) -> VppConfig {
+    fn vpp(reader: &mut Reader, connect_timeout: Duration) -> VppConfig {
         let default = VppConfig::default();
-        let range = parsed::<Prefix>(values, "SRV6_VPP_BSID_PREFIX").unwrap_or(default.range);
+        let range = reader.parsed::<Prefix>("SRV6_VPP_BSID_PREFIX").unwrap_or(default.range);
         let range = if range.address().is_ipv6() && RANGE_LENGTHS.contains(&range.length()) {
             range
         } else {
-            values.refuse("SRV6_VPP_BSID_PREFIX", default.range)
+            reader.refuse("SRV6_VPP_BSID_PREFIX", default.range)
         };
         VppConfig {
-            socket: values.text("SRV6_VPP_SOCKET").map_or(default.socket, PathBuf::from),
+            socket: reader.text("SRV6_VPP_SOCKET").map_or(default.socket, PathBuf::from),
             range,
-            source: parsed::<Ipv6Addr>(values, "SRV6_VPP_ENCAP_SOURCE"),
+            source: reader.parsed::<Ipv6Addr>("SRV6_VPP_ENCAP_SOURCE"),
             timeout: connect_timeout.min(LONGEST_ANSWER),
             alone: false,
         }
-    }
-}
-
-fn table(values: &mut impl Values, range: RangeInclusive<u32>, default: u32) -> u32 {
-    match values.text("ROUTE_TABLE_ID").map(|text| text.parse()) {
-        None => default,
-        Some(Ok(table)) if range.contains(&table) => table,
-        Some(_) => values.refuse("ROUTE_TABLE_ID", default),
-    }
-}
-
-fn parsed<T: FromStr>(values: &mut impl Values, name: &'static str) -> Option<T> {
-    match values.text(name)?.parse() {
-        Ok(value) => Some(value),
-        Err(_) => values.refuse(name, None),
     }
 }
 
@@ -132,8 +90,7 @@ mod tests {
     use crate::Mistakes;
 
     fn read(variables: &[(&str, &str)]) -> Result<Platform, Mistakes> {
-        let variables = variables.iter().map(|&(name, value)| (name.to_owned(), value.to_owned()));
-        let mut reader = Reader::new(variables.collect());
+        let mut reader = Reader::of_environment(variables.iter().copied());
         let platform = Platform::read(&mut reader, Duration::from_secs(5));
         reader.finish(platform)
     }

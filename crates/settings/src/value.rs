@@ -1,6 +1,7 @@
 //! Reads values and collects what is wrong with them.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
@@ -8,43 +9,77 @@ use std::str::FromStr;
 use crate::mistakes::{Mistake, Mistakes};
 use crate::{FIELDS, Field};
 
+/// One value, and where it was said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Said {
+    /// Never empty.
+    pub value: String,
+    /// As an error message names it; `None` where there is one place only.
+    pub place: Option<String>,
+}
+
 /// Reads values and collects what is wrong with them.
 #[derive(Debug)]
 pub struct Reader {
-    variables: BTreeMap<String, String>,
+    values: BTreeMap<String, Said>,
+    fields: &'static [&'static [Field]],
     mistakes: Vec<Mistake>,
 }
 
 impl Reader {
-    /// Over these variables; an empty value counts as unset, as a shell or a pod's template leaves it.
-    pub fn new(mut variables: BTreeMap<String, String>) -> Self {
-        variables.retain(|_, value| !value.is_empty());
-        Self { variables, mistakes: Vec::new() }
+    /// Over environment variables that may be [`FIELDS`]; an empty value counts as unset, as a shell or a pod's template leaves it.
+    ///
+    /// Names with our prefix that are no settings are mistakes: a typing error would otherwise go unnoticed.
+    pub fn of_environment<N: AsRef<OsStr>, V: AsRef<OsStr>>(
+        variables: impl IntoIterator<Item = (N, V)>,
+    ) -> Self {
+        let text = |text: &OsStr| text.to_string_lossy().into_owned();
+        let values = variables
+            .into_iter()
+            .map(|(name, value)| (text(name.as_ref()), Said { value: text(value.as_ref()), place: None }))
+            .filter(|(_, said)| !said.value.is_empty());
+        let mut reader = Self::new(values.collect(), &[&FIELDS]);
+        reader.refuse_unknown(|name| name.starts_with("SRV6_") && !is_service_link(name));
+        reader
     }
 
-    /// Finds names with our prefix that are no settings: a typing error would otherwise go unnoticed.
-    pub fn refuse_unknown(&mut self) {
-        let unknown = self
-            .variables
-            .iter()
-            .filter(|(name, _)| name.starts_with("SRV6_") && Field::named(name).is_none())
-            .filter(|(name, _)| !is_service_link(name));
-        self.mistakes.extend(unknown.map(|(name, value)| {
-            let near = FIELDS.iter().map(|field| field.name).min_by_key(|known| distance(known, name));
-            let hint = near
-                .filter(|known| distance(known, name) <= 3)
-                .map(|known| format!("; did you mean {known}?"));
-            Mistake {
-                name: name.clone(),
-                value: value.clone(),
-                wanted: format!("no such setting{}", hint.unwrap_or_default()),
-            }
-        }));
+    /// Over these values; each has to be one of the fields.
+    pub fn of_fields(values: BTreeMap<String, Said>, fields: &'static [&'static [Field]]) -> Self {
+        let mut reader = Self::new(values, fields);
+        reader.refuse_unknown(|_| true);
+        reader
+    }
+
+    fn new(values: BTreeMap<String, Said>, fields: &'static [&'static [Field]]) -> Self {
+        Self { values, fields, mistakes: Vec::new() }
+    }
+
+    fn refuse_unknown(&mut self, is_ours: impl Fn(&str) -> bool) {
+        let unknown = self.values.iter().filter(|(name, _)| is_ours(name) && self.field(name).is_none());
+        let mistakes: Vec<Mistake> = unknown
+            .map(|(name, said)| {
+                let known = self.fields.iter().copied().flatten().map(|field| field.name);
+                let near = known.min_by_key(|known| distance(known, name));
+                let hint = near
+                    .filter(|known| distance(known, name) <= 3)
+                    .map(|known| format!("; did you mean {known}?"));
+                Mistake {
+                    name: name.clone(),
+                    said: Some(said.clone()),
+                    wanted: format!("no such setting{}", hint.unwrap_or_default()),
+                }
+            })
+            .collect();
+        self.mistakes.extend(mistakes);
+    }
+
+    fn field(&self, name: &str) -> Option<&'static Field> {
+        self.fields.iter().copied().flatten().find(|field| field.name == name)
     }
 
     /// The value as it is.
     pub fn text(&self, name: &'static str) -> Option<String> {
-        self.variables.get(name).cloned()
+        self.values.get(name).map(|said| said.value.clone())
     }
 
     /// The first of these that is set: names that launchers give to the same thing.
@@ -99,14 +134,14 @@ impl Reader {
 
     /// Notes that the value isn't what the field wants, and goes on with `instead`.
     pub fn refuse<T>(&mut self, name: &'static str, instead: T) -> T {
-        let wanted = Field::named(name).map_or("something else", |field| field.wanted);
+        let wanted = self.field(name).map_or("something else", |field| field.wanted);
         self.refuse_because(name, format_args!("want {wanted}"), instead)
     }
 
     /// Notes this mistake, and goes on with `instead`.
     pub fn refuse_because<T>(&mut self, name: &'static str, reason: impl Display, instead: T) -> T {
-        let value = self.text(name).unwrap_or_default();
-        self.mistakes.push(Mistake { name: name.to_owned(), value, wanted: reason.to_string() });
+        let said = self.values.get(name).cloned();
+        self.mistakes.push(Mistake { name: name.to_owned(), said, wanted: reason.to_string() });
         instead
     }
 
@@ -161,9 +196,23 @@ mod tests {
     }
 
     #[test]
+    fn a_value_is_told_with_its_place_and_a_missing_one_without() {
+        const OWN: [Field; 1] = [Field { name: "SRV6D_GROUP", wanted: "a group", default: "", text: "" }];
+        let said =
+            |name: &str| (name.to_owned(), Said { value: "ml".to_owned(), place: Some("f.toml".to_owned()) });
+        let values = [said("SRV6D_GRUOP"), said("SRV6_LOG")].into();
+        let mut reader = Reader::of_fields(values, &[&OWN]);
+        reader.refuse("SRV6D_GROUP", ());
+        assert_eq!(
+            reader.finish(()).unwrap_err().to_string(),
+            "SRV6D_GRUOP=\"ml\" (f.toml): no such setting; did you mean SRV6D_GROUP?; \
+             SRV6_LOG=\"ml\" (f.toml): no such setting; SRV6D_GROUP: want a group"
+        );
+    }
+
+    #[test]
     fn a_far_name_gets_no_hint() {
-        let mut reader = Reader::new([("SRV6_ENTIRELY_ELSE".to_owned(), "1".to_owned())].into());
-        reader.refuse_unknown();
+        let reader = Reader::of_environment([("SRV6_ENTIRELY_ELSE", "1")]);
         assert_eq!(reader.finish(()).unwrap_err().to_string(), "SRV6_ENTIRELY_ELSE=\"1\": no such setting");
     }
 
@@ -175,10 +224,7 @@ mod tests {
             "SRV6_API_PORT",
             "SRV6_API_PORT_80_TCP_ADDR",
         ];
-        let set = links.map(|name| (name.to_owned(), "10.0.0.1".to_owned()));
-        let mut reader = Reader::new(set.into_iter().collect());
-        reader.refuse_unknown();
-        assert!(reader.finish(()).is_ok());
+        assert!(Reader::of_environment(links.map(|name| (name, "10.0.0.1"))).finish(()).is_ok());
         for mistake in ["SRV6_API", "SRV6_PORT_EIGHTY_TCP", "SRV6_PORTS"] {
             assert!(!is_service_link(mistake), "{mistake}");
         }

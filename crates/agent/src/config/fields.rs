@@ -1,17 +1,8 @@
 //! The list of settings: what the documentation, `srv6d --help` and the error messages say about each.
+//!
+//! Each is an environment variable, a key of the file, and a flag of the same name in small letters with dashes.
 
-/// One setting: an environment variable, a key of the file, and a flag of the same name in small letters with dashes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Field {
-    /// Its name.
-    pub name: &'static str,
-    /// What it takes, as "want …" goes on in an error message.
-    pub wanted: &'static str,
-    /// What counts if it is unset or empty; empty if then nothing is set.
-    pub default: &'static str,
-    /// What it does. For the settings of the plugin's that mean the same here, what is said there.
-    pub text: &'static str,
-}
+use srv6_settings::Field;
 
 const fn field(name: &'static str, wanted: &'static str, default: &'static str, text: &'static str) -> Field {
     Field { name, wanted, default, text }
@@ -227,14 +218,10 @@ pub const FIELDS: [Field; 15] = [
     ),
 ];
 
-impl Field {
-    /// The setting of this name.
-    pub(crate) fn named(name: &str) -> Option<&'static Self> {
-        SHARED.iter().chain(&FIELDS).find(|field| field.name == name)
-    }
+/// All of them.
+pub(super) const ALL: &[&[Field]] = &[&SHARED, &FIELDS];
 
-    /// Its flag, without the dashes before it.
-    pub(crate) fn flag(&self) -> String {
-        self.name.to_lowercase().replace('_', "-")
-    }
+/// A setting's flag, without the dashes before it.
+pub(super) fn flag(field: &Field) -> String {
+    field.name.to_lowercase().replace('_', "-")
 }

@@ -5,15 +5,9 @@ use std::path::Path;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
-use super::fields::{FIELDS, Field, SHARED};
+use srv6_settings::Said;
 
-/// One value and where it was said.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Said {
-    pub(super) value: String,
-    /// `flag`, `environment` or the file's path.
-    pub(super) place: String,
-}
+use super::fields::{ALL, flag};
 
 /// All that was said, the stronger layer's word for each name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -54,11 +48,11 @@ pub enum FileError {
 
 /// The command line: a flag for each setting, and what isn't a setting.
 pub fn command() -> Command {
-    let settings = SHARED.iter().chain(&FIELDS).map(|field| {
+    let settings = ALL.iter().copied().flatten().map(|field| {
         let default =
             if field.default.is_empty() { String::new() } else { format!(" [default: {}]", field.default) };
         Arg::new(field.name)
-            .long(field.flag())
+            .long(flag(field))
             .value_name("VALUE")
             .help(format!("{}: {}{default}", field.name, field.text))
     });
@@ -90,14 +84,14 @@ impl Layers {
         let mut layers = Self::of_environment(std::env::vars_os().map(|(name, value)| {
             (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned())
         }));
-        for field in SHARED.iter().chain(&FIELDS) {
+        for field in ALL.iter().copied().flatten() {
             if let Some(value) = matches.get_one::<String>(field.name) {
-                let said = Said { value: value.clone(), place: format!("--{}", field.flag()) };
+                let said = Said { value: value.clone(), place: Some(format!("--{}", flag(field))) };
                 layers.0.insert(field.name.to_owned(), said);
             }
         }
         if matches.get_flag("mpib-compat") {
-            let said = Said { value: "1".to_owned(), place: "--mpib-compat".to_owned() };
+            let said = Said { value: "1".to_owned(), place: Some("--mpib-compat".to_owned()) };
             layers.0.insert("SRV6D_MPIB_COMPAT".to_owned(), said);
         }
         if let Some(file) = layers.0.get("SRV6D_CONFIG").map(|said| said.value.clone()) {
@@ -108,11 +102,12 @@ impl Layers {
 
     /// What an environment says. An empty value counts as unset, and what isn't ours is left out.
     pub fn of_environment(variables: impl Iterator<Item = (String, String)>) -> Self {
-        let ours = |name: &str| name.starts_with("SRV6D_") || Field::named(name).is_some();
+        let is_field = |name: &str| ALL.iter().copied().flatten().any(|field| field.name == name);
+        let ours = |name: &str| name.starts_with("SRV6D_") || is_field(name);
         Self(
             variables
                 .filter(|(name, value)| ours(name) && !value.is_empty())
-                .map(|(name, value)| (name, Said { value, place: "environment".to_owned() }))
+                .map(|(name, value)| (name, Said { value, place: Some("environment".to_owned()) }))
                 .collect(),
         )
     }
@@ -131,7 +126,7 @@ impl Layers {
                 other => return Err(FileError::Kind { path, name, kind: other.type_str() }),
             };
             if !value.is_empty() {
-                self.0.entry(name).or_insert(Said { value, place: path.clone() });
+                self.0.entry(name).or_insert(Said { value, place: Some(path.clone()) });
             }
         }
         Ok(())
@@ -159,7 +154,8 @@ mod tests {
         std::fs::write(&file, "SRV6_POLICY = \"hops\"\nSRV6D_GRACE_S = 7\nSRV6D_NONSENSE = true\n").unwrap();
         let path = file.to_str().unwrap();
         let layers = layers(&["--srv6d-config", path, "--srv6-policy", "load"]).unwrap();
-        let said = |name: &str| layers.0.get(name).map(|said| (said.value.as_str(), said.place.as_str()));
+        let said =
+            |name: &str| layers.0.get(name).map(|said| (said.value.as_str(), said.place.as_deref().unwrap()));
         assert_eq!(said("SRV6_POLICY"), Some(("load", "--srv6-policy")));
         assert_eq!(said("SRV6D_GRACE_S"), Some(("7", path)));
         assert_eq!(said("SRV6D_NONSENSE"), Some(("1", path)), "for the reader to refuse");

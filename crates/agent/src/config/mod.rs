@@ -2,7 +2,6 @@
 
 mod fields;
 mod layers;
-mod value;
 mod webhook;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -10,13 +9,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use srv6_routes::EncapMode;
-use srv6_settings::Platform;
+use srv6_settings::{Mistakes, Platform, Reader};
 use srv6_steer::Source;
 
-pub use fields::{FIELDS, Field, SHARED};
+use fields::ALL;
+pub use fields::{FIELDS, SHARED};
 pub use layers::{FileError, Layers, command};
-pub use value::Mistakes;
-use value::Reader;
 pub use webhook::WebhookConfig;
 
 /// What flags, environment and file ask for. Each field is described, under its setting's name, in [`FIELDS`] and [`SHARED`].
@@ -92,7 +90,7 @@ impl Config {
     /// # Errors
     /// Every mistake at once.
     pub fn read(layers: Layers) -> Result<Self, Mistakes> {
-        let mut reader = Reader::new(layers);
+        let mut reader = Reader::of_fields(layers.0, ALL);
         let source = match (reader.text("JALAPENO_API_ENDPOINT"), reader.text("SRV6_TOPOLOGY")) {
             (Some(endpoint), None) => Source::Api(endpoint),
             (None, Some(path)) => Source::File(path.into()),
@@ -104,7 +102,7 @@ impl Config {
                 reader.refuse_because("JALAPENO_API_ENDPOINT", wanted, Source::File(PathBuf::new()))
             }
         };
-        let deadline = reader.duration("SRV6_CONNECT_TIMEOUT_MS", Duration::from_millis, 1..=600_000, 5000);
+        let deadline = Duration::from_millis(reader.number("SRV6_CONNECT_TIMEOUT_MS", 1..=600_000, 5000));
         let Platform { dry_run, vpp, table } = Platform::read(&mut reader, deadline);
         let encap = match reader.text("SRV6_ENCAP").as_deref() {
             None | Some("red") => EncapMode::Reduced,
@@ -141,8 +139,8 @@ impl Config {
                 sessions: reader.number("SRV6D_SESSIONS_PER_UID", 1..=1_000_000, 4096),
                 flows: reader.number("SRV6D_FLOWS_PER_UID", 1..=10_000_000, 65_536),
             },
-            grace: reader.duration("SRV6D_GRACE_S", Duration::from_secs, 1..=86_400, 30),
-            refresh: reader.duration("SRV6D_REFRESH_S", Duration::from_secs, 1..=86_400, 30),
+            grace: Duration::from_secs(reader.number("SRV6D_GRACE_S", 1..=86_400, 30)),
+            refresh: Duration::from_secs(reader.number("SRV6D_REFRESH_S", 1..=86_400, 30)),
             state: reader.text("SRV6D_STATE").unwrap_or_else(|| "/run/srv6/drained.json".to_owned()).into(),
             log: reader.parsed("SRV6_LOG").unwrap_or(log::LevelFilter::Info),
             http: match reader.text("SRV6D_HTTP").as_deref() {
@@ -168,11 +166,7 @@ fn hints(reader: &mut Reader) -> Option<HintsConfig> {
 }
 
 fn mpib(reader: &mut Reader) -> Option<MpibConfig> {
-    let wanted = match reader.text("SRV6D_MPIB_COMPAT").as_deref() {
-        None | Some("0") => false,
-        Some("1") => true,
-        Some(_) => reader.refuse("SRV6D_MPIB_COMPAT", false),
-    };
+    let wanted = reader.flag("SRV6D_MPIB_COMPAT");
     let unit = reader.parsed("SRV6D_MPIB_UNIT");
     let folder = reader.text("SRV6D_MPIB_DIR").unwrap_or_else(|| "/tmp/mpib".to_owned());
     match (wanted, unit) {

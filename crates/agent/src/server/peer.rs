@@ -6,8 +6,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use nix::sys::socket::{getsockopt, sockopt};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use srv6_fabric::chain;
 
-use crate::error::chain;
 use crate::{Namespace, Scope};
 
 /// The process that connected. Held: its number isn't given to another one unnoticed.

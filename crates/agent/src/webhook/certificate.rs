@@ -12,10 +12,10 @@ use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
+use srv6_fabric::chain;
 
 use super::WebhookError;
 use super::counts::Counts;
-use crate::error::chain;
 
 /// How often the files are compared with what is served. Their content is: a Kubernetes secret volume changes by swapping a
 /// symbolic link two folders up, and a notification for the files themselves never comes.

@@ -6,10 +6,10 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use srv6_fabric::chain;
 use srv6_inject::{Options, Report, names};
 
 use super::wishes::{self, Wishes};
-use crate::error::chain;
 
 /// The version of reviews that is spoken.
 const VERSION: &str = "admission.k8s.io/v1";
