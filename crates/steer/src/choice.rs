@@ -34,7 +34,8 @@ impl<'a> Ends<'a> {
         (source != destination).then_some(Self { topology, source, destination })
     }
 
-    fn paths(self) -> Vec<Path> {
+    /// All equal-cost paths between them.
+    pub(crate) fn paths(self) -> Vec<Path> {
         equal_cost_paths(self.topology, self.source, self.destination, MAX_PATHS)
     }
 

@@ -18,7 +18,8 @@ use srv6_paths::{
     CacheLimits, Candidates, Origin, PathError, PathSource, Query, TopologyFile, read_topology,
 };
 use srv6_steer::{
-    Config, Denials, Hold, LanesStatus, LanesWanted, Pinning, Place, Reason, Serving, Source, Status, Steer,
+    Config, Denials, Hold, LanesHold, LanesStatus, LanesWanted, Pinning, Place, Reason, Serving, Source,
+    Status, Steer,
 };
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -51,6 +52,15 @@ fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     while !is_so() {
         assert!(started.elapsed() < PATIENCE, "not so: {what}");
         std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// The spines of lanes, in order; none yet, as long as they are pending.
+fn lane_spines(hold: &LanesHold) -> Vec<String> {
+    match hold.status() {
+        LanesStatus::Ready(lanes) => lanes.lanes.iter().map(|lane| lane.steered.hops[2].clone()).collect(),
+        LanesStatus::Pending => Vec::new(),
+        LanesStatus::Failed(reason) => panic!("{reason}"),
     }
 }
 
@@ -154,11 +164,7 @@ fn lanes_leave_what_is_denied_and_return() {
     let steer = start(&lab, config());
     let wanted = LanesWanted { count: 4, pinning: Some(Pinning::Mark), along: Vec::new() };
     let hold = steer.request_lanes(to(HOST01), wanted);
-    let spines = || match hold.status() {
-        LanesStatus::Ready(lanes) => lanes.lanes.iter().map(|lane| lane.steered.hops[2].clone()).collect(),
-        LanesStatus::Pending => Vec::new(),
-        LanesStatus::Failed(reason) => panic!("{reason}"),
-    };
+    let spines = || lane_spines(&hold);
     eventually("there are lanes", || !spines().is_empty());
     let (before, own) = (routes(&lab), spines());
     let moved = steer.deny(drained(&["spine02", "spine03"])).wait(PATIENCE).unwrap();
@@ -181,6 +187,15 @@ fn a_fabric_that_shrinks_is_followed_and_one_that_cannot_be_is_not() {
     let steer = start(&lab, Config::new(Source::File(file.clone())));
     let hold = steer.request(to(HOST01));
     assert_eq!(spine(&hold), "spine01");
+    let open = steer
+        .request_lanes(to(HOST01), LanesWanted { count: 3, pinning: Some(Pinning::Mark), along: Vec::new() });
+    let lanes = || lane_spines(&open);
+    eventually("there are lanes", || !lanes().is_empty());
+    let own = lanes();
+    let lanes_routes =
+        || lab.node("host00").unwrap().sh("ip -6 route show table all proto 196 | sort").unwrap();
+    let before = lanes_routes();
+    assert!(own.contains(&"spine01".to_owned()), "{own:?}");
     let without = |part: &str| {
         let mut documents: serde_json::Value = serde_json::from_str(&whole).unwrap();
         for list in
@@ -194,18 +209,23 @@ fn a_fabric_that_shrinks_is_followed_and_one_that_cannot_be_is_not() {
         std::fs::write(&file, text).unwrap();
         steer.refresh().wait(PATIENCE).unwrap()
     };
-    assert_eq!(refresh(&without("spine01")).moved, 1);
+    assert_eq!(refresh(&without("spine01")).moved, 2, "the flow and a lane");
     let shrunk = spine(&hold);
     assert_ne!(shrunk, "spine01");
+    let left: BTreeSet<String> = lanes().into_iter().collect();
+    assert_eq!((left.len(), left.contains("spine01")), (3, false), "to the spare, and no other one moved");
+    assert!(!lanes_routes().contains(":1001:1201:"), "{}", lanes_routes());
     let kept = routes(&lab);
     // Cut off, a lie without the peer, and no fabric at all: the path in use may still work.
     for text in [&whole[..whole.len() / 2], &without("host01"), "{}", ""] {
         assert_eq!(refresh(text).moved, 0);
         assert_eq!((spine(&hold), routes(&lab)), (shrunk.clone(), kept.clone()));
     }
-    assert_eq!(refresh(&whole).moved, 1);
+    assert_eq!(refresh(&whole).moved, 2);
     assert_eq!(spine(&hold), "spine01");
-    assert_eq!(steer.report().wait(PATIENCE).unwrap().moves[&Reason::Refresh], 2);
+    assert_eq!((lanes(), lanes_routes()), (own, before));
+    let moves = steer.report().wait(PATIENCE).unwrap().moves;
+    assert_eq!((moves[&Reason::Refresh], moves[&Reason::Return]), (3, 1));
 }
 
 /// A path source that stops answering.

@@ -1,17 +1,17 @@
 //! The paths of a flow that have slots, and which of them a connection takes. Pure.
 
 use srv6_fabric::{
-    CarrierError, Flow, Path, Segments, disjoint, header_segments, least_shared, replacement, segments,
-    sort_for_both_ends, spread,
+    CarrierError, Flow, Path, Segments, Topology, disjoint, header_segments, least_shared, replacement,
+    segments, sort_for_both_ends, spread,
 };
 use srv6_paths::Answer;
 use srv6_routes::{Pinning, SLOTS};
 
 use crate::Config;
-use crate::choice::encoding;
+use crate::choice::{Ends, encoding};
 
 /// Paths of a flow in the order of their slots: both directions of a pair of hosts number them alike.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Ways {
     ways: Vec<Way>,
     paths: Vec<Path>,
@@ -20,7 +20,7 @@ pub(crate) struct Ways {
 }
 
 /// One path of a flow.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Way {
     pub(crate) hops: Vec<String>,
     pub(crate) segments: Segments,
@@ -48,22 +48,46 @@ impl Ways {
         answer: &Answer,
         pinning: Pinning,
     ) -> Result<Self, CarrierError> {
-        let (topology, encoding) = (&answer.topology, encoding(config, flow));
+        let ends =
+            Ends { topology: &answer.topology, source: answer.source, destination: answer.destination };
+        let (ways, refused) = Self::over(config, flow, ends, answer.candidates.paths.clone(), pinning);
+        for (path, error) in &refused {
+            log::warn!("path {} can't be used: {error}", path.names(ends.topology).join(" > "));
+        }
+        if ways.ways.is_empty() {
+            return Err(refused.into_iter().next().map_or(CarrierError::NoSegments, |(_, error)| error));
+        }
+        Ok(ways)
+    }
+
+    /// The ways of a flow in the fabric as it is now; `None` if it has none.
+    pub(crate) fn now(config: &Config, flow: Flow, topology: &Topology, pinning: Pinning) -> Option<Self> {
+        let ends = Ends::of(topology, flow)?;
+        let (ways, _) = Self::over(config, flow, ends, ends.paths(), pinning);
+        (!ways.ways.is_empty()).then_some(ways)
+    }
+
+    /// What these paths come to, and those that come to nothing.
+    fn over(
+        config: &Config,
+        flow: Flow,
+        Ends { topology, source, destination }: Ends<'_>,
+        mut paths: Vec<Path>,
+        pinning: Pinning,
+    ) -> (Self, Vec<(Path, CarrierError)>) {
+        let encoding = encoding(config, flow);
         let pack = |path: &Path| match pinning {
             Pinning::RoutingHeader => header_segments(topology, path, &encoding),
             Pinning::Mark | Pinning::Ports => segments(topology, path, &encoding),
         };
-        let mut paths = answer.candidates.paths.clone();
         sort_for_both_ends(&mut paths);
         if paths.len() > usize::from(SLOTS) {
-            let (first, last) =
-                (answer.source.min(answer.destination), answer.source.max(answer.destination));
+            let (first, last) = (source.min(destination), source.max(destination));
             let mut chosen = disjoint(&paths, usize::from(SLOTS), spread(topology, first, last, &paths));
             chosen.sort_unstable();
             paths = chosen.iter().filter_map(|&i| paths.get(i).cloned()).collect();
         }
-        let mut refused = None;
-        let mut ways = Vec::new();
+        let (mut ways, mut refused) = (Vec::new(), Vec::new());
         paths.retain(|path| match pack(path) {
             Ok(segments) => {
                 let mtu = config.mtu.or_else(|| path.mtu(topology));
@@ -71,16 +95,12 @@ impl Ways {
                 true
             }
             Err(error) => {
-                log::warn!("path {} can't be used: {error}", path.names(topology).join(" > "));
-                refused.get_or_insert(error);
+                refused.push((path.clone(), error));
                 false
             }
         });
-        if ways.is_empty() {
-            return Err(refused.unwrap_or(CarrierError::NoSegments));
-        }
-        let start = spread(topology, answer.source, answer.destination, &paths);
-        Ok(Self { ways, paths, start })
+        let start = spread(topology, source, destination, &paths);
+        (Self { ways, paths, start }, refused)
     }
 
     /// How many there are: never 0.
@@ -163,7 +183,7 @@ mod tests {
     use std::sync::Arc;
     use std::time::{Duration, Instant};
 
-    use srv6_fabric::{Documents, Policy, Topology, equal_cost_paths};
+    use srv6_fabric::{Documents, Policy, equal_cost_paths};
     use srv6_paths::{CacheLimits, Candidates, Origin, Paths, Query, TopologyFile};
 
     use super::*;

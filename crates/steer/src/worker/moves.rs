@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use srv6_fabric::{Flow, Segments, chain};
+use srv6_fabric::{Flow, Segments, Topology, chain};
 use srv6_routes::{Route, Slot, Target};
 
 use super::Worker;
 use super::connections::{Connection, Connections, lane_key};
 use super::reroute::why;
-use crate::lanes::LanesClaim;
+use crate::lanes::{LanesClaim, Ways};
 use crate::report::Reason;
 use crate::{Denials, Pinning};
 
@@ -140,6 +140,49 @@ impl Worker {
                     moved.push(claim.flow);
                 }
             }
+        }
+        moved
+    }
+
+    /// Lets the lanes of open connections follow the fabric as it is now: off paths that it no longer has, and back to their slots'
+    /// own when it has more. A fabric without any path for a flow may be wrong, and changes nothing. Gives the flow of each
+    /// route and header that changed.
+    pub(super) fn refresh_lanes(&mut self, topology: &Topology) -> Vec<Flow> {
+        let (mut lost, mut grown, mut moved) = (Vec::new(), false, Vec::new());
+        for connection in self.connections.open.values_mut() {
+            let claim = Arc::clone(&connection.claim);
+            let ways = Ways::now(&self.config, claim.flow, topology, connection.pinning);
+            let Some(ways) = ways.filter(|ways| *ways != connection.ways) else { continue };
+            grown |= ways.len() > connection.ways.len();
+            for (lane, used) in connection.uses.iter_mut().enumerate() {
+                let before = std::mem::replace(&mut used.way, ways.position(&used.segments));
+                if before.is_some() && used.way.is_none() {
+                    lost.push((Arc::clone(&claim), lane));
+                }
+            }
+            connection.ways = ways;
+            // The number of spares is another.
+            connection.publish(&self.connections.avoided);
+        }
+        for (claim, lane) in lost {
+            let Some(connection) = self.connections.open.get(&claim.number) else { continue };
+            // Another connection's turn may have moved the route that both use.
+            if connection.uses.get(lane).is_none_or(|used| used.way.is_some()) {
+                continue;
+            }
+            let others: Vec<usize> = connection.uses.iter().filter_map(|other| other.way).collect();
+            let is_denied = |hops: &[String]| !self.denials.against(hops).is_none();
+            let free = connection.ways.spare(None, &others, |way| is_denied(&way.hops));
+            let shared = || connection.ways.spare(None, &[], |way| is_denied(&way.hops));
+            let Some(to) = free.or_else(shared) else { continue };
+            let before = self.total_moves();
+            self.change(&claim, lane, Some(to), Reason::Refresh);
+            if self.total_moves() > before {
+                moved.push(claim.flow);
+            }
+        }
+        if grown {
+            moved.extend(self.reroute_lanes(true));
         }
         moved
     }

@@ -57,7 +57,8 @@ impl Worker {
                 rechoose(&self.config, steering.flow, &topology, &steering.segments, true, &self.denials);
             wanted.extend(choice.map(|choice| (*key, choice, Reason::Refresh)));
         }
-        let flows = self.move_flows(&topology, wanted);
+        let mut flows = self.move_flows(&topology, wanted);
+        flows.extend(self.refresh_lanes(&topology));
         self.moved(flows, since)
     }
 
