@@ -1,12 +1,14 @@
 //! Paths for the subflows of a connection: asked for, waited for, and handed to the transport as lanes.
 
 use std::fmt;
+use std::io;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use srv6_fabric::Flow;
-use srv6_steer::{LanePath, Lanes, LanesHold, LanesStatus, LanesWanted, Pinning, Steer};
-use srv6_transport::{Lane, PathKeeper, Pin};
+use srv6_fabric::{Flow, chain};
+use srv6_routes::Slot;
+use srv6_steer::{LanePath, Lanes, LanesHold, LanesStatus, LanesWanted, Pinning, Steer, SteerError};
+use srv6_transport::{Lane, MarkAnswer, Marker, PathKeeper, Pin, SocketCopy};
 
 use crate::connect::Progress;
 use crate::error::Error;
@@ -33,6 +35,12 @@ pub(crate) trait HeldLanes: Send + Sync + fmt::Debug {
 
     /// Changes whenever the status does.
     fn generation(&self) -> u64;
+
+    /// Whether sockets get their marks by [`Self::mark`], since this process may not set them.
+    fn marks(&self) -> bool;
+
+    /// Has a socket marked, and the outcome told. Never blocks.
+    fn mark(&self, socket: SocketCopy, slot: Slot, answer: MarkAnswer);
 }
 
 impl LaneSource for Steer {
@@ -60,6 +68,24 @@ impl HeldLanes for LanesHold {
 
     fn generation(&self) -> u64 {
         Self::generation(self)
+    }
+
+    fn marks(&self) -> bool {
+        self.marker().is_some()
+    }
+
+    fn mark(&self, socket: SocketCopy, slot: Slot, answer: MarkAnswer) {
+        let Some(steer) = self.marker() else { return };
+        steer.mark(socket, slot, move |marked| {
+            answer.give(marked.map_err(|error| {
+                let kind = match error {
+                    SteerError::Unmarked { .. } => io::ErrorKind::PermissionDenied,
+                    // The next agent may be there in a moment.
+                    _ => io::ErrorKind::NotConnected,
+                };
+                io::Error::new(kind, chain(&error))
+            }));
+        });
     }
 }
 
@@ -120,20 +146,34 @@ impl Asking {
 
     fn pinned(&self, lanes: &Lanes, terms: Terms) -> Pinned {
         log::info!("connection {}: {lanes}", self.flow);
-        let lane = |path: &LanePath| Lane { pin: pin(lanes.pinning, path, terms), path: name(path).into() };
+        let lane = |path: &LanePath| Lane {
+            pin: pin(&self.held, lanes.pinning, path, terms),
+            path: name(path).into(),
+        };
         Pinned { held: Arc::clone(&self.held), lanes: lanes.lanes.iter().map(lane).collect() }
     }
 }
 
-fn pin(pinning: Pinning, path: &LanePath, terms: Terms) -> Pin {
+fn pin(held: &Arc<dyn HeldLanes>, pinning: Pinning, path: &LanePath, terms: Terms) -> Pin {
     match pinning {
         _ if terms.dry_run => Pin::None,
+        Pinning::Mark if held.marks() => Pin::MarkBy { mark: path.mark(), marker: marker(held, path.slot) },
         Pinning::Mark => Pin::Mark(path.mark()),
         Pinning::Ports => Pin::SourcePorts(path.ports()),
         Pinning::RoutingHeader => {
             Pin::RoutingHeader { carriers: path.segments.as_slice().to_vec(), mtu: path.mtu }
         }
     }
+}
+
+/// Holds no claim, as [`Keeper`].
+fn marker(held: &Arc<dyn HeldLanes>, slot: Slot) -> Marker {
+    let held = Arc::downgrade(held);
+    Marker::new(move |socket, _mark, answer| {
+        if let Some(held) = held.upgrade() {
+            held.mark(socket, slot, answer);
+        }
+    })
 }
 
 /// How hops are joined in what ranks tell each other.
@@ -158,9 +198,10 @@ impl Keeper {
     }
 
     /// What `of` says about a lane as it is now.
-    fn now<T>(&self, lane: usize, of: impl FnOnce(&Lanes, &LanePath) -> T) -> Option<T> {
-        match self.held.upgrade()?.status() {
-            LanesStatus::Ready(lanes) => Some(of(&lanes, lanes.lanes.get(lane)?)),
+    fn now<T>(&self, lane: usize, of: impl FnOnce(&Arc<dyn HeldLanes>, &Lanes, &LanePath) -> T) -> Option<T> {
+        let held = self.held.upgrade()?;
+        match held.status() {
+            LanesStatus::Ready(lanes) => Some(of(&held, &lanes, lanes.lanes.get(lane)?)),
             LanesStatus::Pending | LanesStatus::Failed(_) => None,
         }
     }
@@ -180,11 +221,11 @@ impl PathKeeper for Keeper {
     }
 
     fn path(&self, lane: usize) -> Option<Arc<str>> {
-        self.now(lane, |_, path| name(path).into())
+        self.now(lane, |_, _, path| name(path).into())
     }
 
     fn pin(&self, lane: usize) -> Option<Pin> {
-        self.now(lane, |lanes, path| pin(lanes.pinning, path, self.terms))
+        self.now(lane, |held, lanes, path| pin(held, lanes.pinning, path, self.terms))
     }
 
     fn generation(&self) -> u64 {
@@ -196,7 +237,6 @@ impl PathKeeper for Keeper {
 mod tests {
     use parking_lot::Mutex;
     use srv6_fabric::Segments;
-    use srv6_routes::Slot;
     use srv6_steer::Steered;
 
     use super::*;
@@ -207,6 +247,8 @@ mod tests {
         status: Mutex<LanesStatus>,
         avoided: Mutex<Vec<usize>>,
         followed: Mutex<Vec<(usize, Vec<String>)>>,
+        /// Slots whose mark somebody else is to set; none: this process may.
+        marked: Option<Mutex<Vec<Slot>>>,
     }
 
     struct Script(Arc<Prop>);
@@ -235,13 +277,27 @@ mod tests {
         fn generation(&self) -> u64 {
             7
         }
+
+        fn marks(&self) -> bool {
+            self.marked.is_some()
+        }
+
+        fn mark(&self, socket: SocketCopy, slot: Slot, answer: MarkAnswer) {
+            self.marked.as_ref().unwrap().lock().push(slot);
+            drop(socket);
+            answer.give(Ok(()));
+        }
     }
 
     const TERMS: Terms =
         Terms { strict: false, patience: Duration::from_secs(6), pinning: None, dry_run: false };
 
     fn ready(pinning: Pinning) -> LanesStatus {
-        let path = |slot: usize| LanePath {
+        LanesStatus::Ready(Arc::new(Lanes { pinning, lanes: vec![lane(1), lane(0)], spares: 0 }))
+    }
+
+    fn lane(slot: usize) -> LanePath {
+        LanePath {
             slot: Slot::new(slot).unwrap(),
             segments: Segments::new(vec!["fc00:0:1:2:3::".parse().unwrap()]).unwrap(),
             mtu: Some(9000),
@@ -252,8 +308,7 @@ mod tests {
                 took: Duration::ZERO,
                 asking: Duration::ZERO,
             },
-        };
-        LanesStatus::Ready(Arc::new(Lanes { pinning, lanes: vec![path(1), path(0)], spares: 0 }))
+        }
     }
 
     fn begin(status: LanesStatus, now: Instant) -> (Arc<Prop>, Asking) {
@@ -261,6 +316,7 @@ mod tests {
             status: Mutex::new(status),
             avoided: Mutex::default(),
             followed: Mutex::default(),
+            marked: None,
         });
         let flow = Flow { src: "2001:db8::1".parse().unwrap(), dst: "2001:db8::2".parse().unwrap() };
         let wanted = LanesWanted { count: 2, pinning: None, along: Vec::new() };
@@ -287,6 +343,21 @@ mod tests {
             Pin::RoutingHeader { carriers: vec!["fc00:0:1:2:3::".parse().unwrap()], mtu: Some(9000) };
         assert_eq!(pins(Pinning::RoutingHeader, TERMS), [header.clone(), header]);
         assert_eq!(pins(Pinning::Mark, Terms { dry_run: true, ..TERMS }), [Pin::None, Pin::None]);
+    }
+
+    #[test]
+    fn a_process_that_may_not_mark_has_its_sockets_marked_by_slot() {
+        let prop = Arc::new(Prop {
+            status: Mutex::new(ready(Pinning::Mark)),
+            avoided: Mutex::default(),
+            followed: Mutex::default(),
+            marked: Some(Mutex::default()),
+        });
+        let held: Arc<dyn HeldLanes> = Arc::clone(&prop) as Arc<dyn HeldLanes>;
+        let Some(Pin::MarkBy { mark, .. }) = Keeper::new(&held, TERMS).pin(0) else { panic!("no mark") };
+        assert_eq!(mark, 0x5352_0001);
+        let ports = pin(&held, Pinning::Ports, &lane(3), TERMS);
+        assert_eq!(ports, Pin::SourcePorts(lane(3).ports()));
     }
 
     #[test]

@@ -57,8 +57,16 @@ pub enum AgentError {
         /// The setting's value.
         name: String,
     },
-    /// A socket that can't be marked.
-    #[error("a socket with mark {mark:#x} can't be made")]
+    /// A socket that isn't marked for its process.
+    #[error(
+        "want a TCP socket that is bound to an address of its process's network namespace; this is {found}"
+    )]
+    Unmarkable {
+        /// What it is instead.
+        found: String,
+    },
+    /// A mark that the kernel refuses.
+    #[error("mark {mark:#x} can't be set")]
     Mark {
         /// The mark.
         mark: u32,

@@ -100,6 +100,12 @@ pub enum SteerError {
         /// Its words.
         reason: String,
     },
+    /// A socket that the agent doesn't mark.
+    #[error("the agent doesn't mark a socket: {reason}")]
+    Unmarked {
+        /// Its words.
+        reason: String,
+    },
     /// The agent doesn't want this process.
     #[error("the agent at {} refuses: {reason}", socket.display())]
     AgentRefused {

@@ -60,6 +60,7 @@ pub(crate) const ATTACHED: &str = "srv6-session";
 pub struct Steer {
     jobs: Arc<Jobs>,
     process: u32,
+    marks_by_agent: bool,
 }
 
 /// One connection's claim on the route of its flow. Given back on drop; the last one withdraws the route.
@@ -163,7 +164,7 @@ impl Steer {
             .name(STEERING.to_owned())
             .spawn(move || worker.run(&inbox))
             .map_err(|source| SteerError::Thread { source })?;
-        Ok(Self { jobs: Arc::new(Jobs::new(jobs)), process: std::process::id() })
+        Ok(Self { jobs: Arc::new(Jobs::new(jobs)), process: std::process::id(), marks_by_agent: false })
     }
 
     /// Asks for a flow to be steered. Returns at once; never blocks.

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use socket2::{SockAddr, Socket};
 
 use crate::error::{Error, Result};
+use crate::marker::{Marker, Marking};
 use crate::sockopt;
 
 /// What ties a socket to its path.
@@ -25,6 +26,13 @@ pub enum Pin {
     ///
     /// Needs `CAP_NET_RAW` or `CAP_NET_ADMIN`. Can be changed on a live socket.
     Mark(u32),
+    /// The same mark, set by somebody who may do that for this process.
+    MarkBy {
+        /// As in [`Pin::Mark`].
+        mark: u32,
+        /// Who sets it.
+        marker: Marker,
+    },
     /// A source port of this range, which a rule sends to the path's table.
     ///
     /// Needs no privilege. Acts on the connecting side; the peer's rule is by destination port.
@@ -61,7 +69,7 @@ impl Lane {
     /// Ranges and carriers that can't be used are found before a socket is made.
     pub(crate) fn check(&self, subflow: usize, target: SocketAddr) -> Result<()> {
         let usable = match &self.pin {
-            Pin::None | Pin::Mark(_) => true,
+            Pin::None | Pin::Mark(_) | Pin::MarkBy { .. } => true,
             Pin::SourcePorts(ports) => !ports.is_empty() && *ports.start() > 0,
             Pin::RoutingHeader { carriers, .. } => target.is_ipv6() && (1..=127).contains(&carriers.len()),
         };
@@ -75,12 +83,24 @@ impl Lane {
 }
 
 impl Pin {
-    /// Ties a socket that may be connected already.
+    /// Ties a socket that is connected already. Where somebody else marks, the mark comes a moment later.
     ///
     /// A port can't be changed any more, so [`Pin::SourcePorts`] does nothing here.
     pub(crate) fn apply(&self, socket: &Socket) -> io::Result<()> {
+        self.begin(socket).map(drop)
+    }
+
+    /// Ties a socket; gives what there is to wait for before it connects.
+    pub(crate) fn begin(&self, socket: &Socket) -> io::Result<Option<Marking>> {
         match self {
-            Pin::None | Pin::SourcePorts(_) => Ok(()),
+            Pin::MarkBy { mark, marker } => marker.begin(socket, *mark).map(Some),
+            _ => self.tie(socket).map(|()| None),
+        }
+    }
+
+    fn tie(&self, socket: &Socket) -> io::Result<()> {
+        match self {
+            Pin::None | Pin::SourcePorts(_) | Pin::MarkBy { .. } => Ok(()),
             Pin::Mark(mark) => socket.set_mark(*mark),
             Pin::RoutingHeader { carriers, mtu } => {
                 let header = routing_header(carriers)?;
@@ -137,6 +157,7 @@ impl Pin {
         match self {
             Pin::None => "nothing",
             Pin::Mark(_) => "CAP_NET_RAW or CAP_NET_ADMIN",
+            Pin::MarkBy { .. } => "the leave of who marks for this process",
             Pin::SourcePorts(_) => "a free port of the range",
             Pin::RoutingHeader { .. } => "IPv6 addresses, 1 to 127 carriers and a kernel with seg6",
         }
@@ -147,7 +168,7 @@ impl fmt::Display for Pin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Pin::None => f.write_str("no pin"),
-            Pin::Mark(mark) => write!(f, "mark {mark:#x}"),
+            Pin::Mark(mark) | Pin::MarkBy { mark, .. } => write!(f, "mark {mark:#x}"),
             Pin::SourcePorts(ports) => write!(f, "source ports {}-{}", ports.start(), ports.end()),
             Pin::RoutingHeader { carriers, .. } => {
                 f.write_str("routing header")?;

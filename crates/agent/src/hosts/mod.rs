@@ -3,15 +3,17 @@
 mod namespace;
 
 use std::collections::HashMap;
-use std::os::fd::OwnedFd;
+use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, setsockopt, socket, sockopt};
-
+use nix::sys::socket::{setsockopt, sockopt};
 use parking_lot::Mutex;
-use srv6_fabric::{Family, chain};
+use rustix::net::sockopt::socket_protocol;
+use rustix::net::{getsockname, ipproto};
+use srv6_fabric::chain;
 use srv6_paths::{CacheLimits, SharedSource};
 use srv6_routes::Slot;
 use srv6_steer::{Config, Serving, Steer};
@@ -63,22 +65,28 @@ impl Host {
         }
     }
 
-    /// A TCP socket in this namespace with the mark of a slot. Blocks for a few system calls.
+    /// Gives a TCP socket that is bound to an address of this namespace the mark of a slot. May block for as long as the socket's
+    /// owner likes.
     ///
     /// # Errors
-    /// The kernel's refusal.
-    pub fn marked_socket(&self, slot: Slot, family: Family) -> Result<OwnedFd, AgentError> {
+    /// Another kind of socket, another address, or the kernel's refusal.
+    pub fn mark(&self, socket: &impl AsFd, slot: Slot) -> Result<(), AgentError> {
         let mark = slot.mark();
-        let family = match family {
-            Family::V4 => AddressFamily::Inet,
-            Family::V6 => AddressFamily::Inet6,
-        };
-        let made = self.namespace.inside(move || {
-            let made = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
-            setsockopt(&made, sockopt::Mark, &mark)?;
-            Ok::<_, nix::Error>(made)
-        })?;
-        made.map_err(|errno| AgentError::Mark { mark, source: errno.into() })
+        let fault = |errno: rustix::io::Errno| AgentError::Mark { mark, source: errno.into() };
+        let unmarkable = |found: String| AgentError::Unmarkable { found };
+        // Fails for what is no socket at all.
+        if socket_protocol(socket).map_err(fault)? != Some(ipproto::TCP) {
+            return Err(unmarkable("no TCP socket".to_owned()));
+        }
+        let bound = SocketAddr::try_from(getsockname(socket).map_err(fault)?).map_err(fault)?;
+        let address = bound.ip().to_canonical();
+        // A socket of another namespace that the process was given is none of its own.
+        let owned = move || UdpSocket::bind(SocketAddr::new(address, 0)).is_ok();
+        if address.is_unspecified() || !self.namespace.inside(owned)? {
+            return Err(unmarkable(format!("bound to {address}")));
+        }
+        setsockopt(socket, sockopt::Mark, &mark)
+            .map_err(|errno| AgentError::Mark { mark, source: errno.into() })
     }
 }
 

@@ -1,5 +1,6 @@
 //! The socket: who may connect, how many, and a task for each.
 
+mod input;
 mod output;
 mod peer;
 mod session;

@@ -3,20 +3,20 @@
 use std::collections::{BTreeSet, HashSet};
 use std::future::pending;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use srv6_fabric::{Family, chain};
+use srv6_fabric::chain;
 use srv6_hints::Key;
 use srv6_routes::{Pinning, Slot};
-use srv6_steer::protocol::{Event, Frames, Hello, Request, VERSION};
+use srv6_steer::protocol::{Event, Hello, Request, VERSION};
 use srv6_steer::{LanesStatus, LanesWanted, OnChange, Status};
 use tokio::io::unix::AsyncFd;
 use tokio::net::UnixStream;
 use tokio::sync::{Notify, mpsc};
 
+use super::input::{Input, Read};
 use super::output::Output;
 use super::peer::Peer;
 use crate::Agent;
@@ -63,7 +63,7 @@ pub(super) struct Session {
     agent: Arc<Agent>,
     stream: UnixStream,
     peer: Peer,
-    frames: Frames,
+    input: Input,
     half_since: Option<Instant>,
     output: Output,
     opened: Instant,
@@ -82,7 +82,6 @@ pub(super) struct Session {
 #[derive(Debug)]
 struct Answer {
     event: Event,
-    descriptor: Option<OwnedFd>,
     /// Whether the work is over.
     last: bool,
 }
@@ -93,7 +92,7 @@ impl Session {
             agent,
             stream,
             peer,
-            frames: Frames::default(),
+            input: Input::default(),
             half_since: None,
             output: Output::default(),
             opened: Instant::now(),
@@ -113,7 +112,7 @@ impl Session {
             Err(ending) => ending,
         };
         if let Ending::Refused(reason) = &ending {
-            self.output.put(&Event::Refused { reason: reason.clone() }, None);
+            self.output.put(&Event::Refused { reason: reason.clone() });
             // Whether the client reads it is its own affair.
             let _late = tokio::time::timeout(PARTING_PATIENCE, self.part()).await;
         }
@@ -181,26 +180,23 @@ impl Session {
 
     /// Takes what has come; false at the end of the stream.
     fn read(&mut self) -> Result<bool, Ending> {
-        let mut bytes = [0; 16 * 1024];
-        match self.stream.try_read(&mut bytes) {
-            Ok(0) => return Ok(false),
-            Ok(count) => self.frames.push(bytes.get(..count).unwrap_or_default()),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error.into()),
+        match self.input.read(&self.stream)? {
+            Read::Some => Ok(true),
+            Read::End => Ok(false),
+            Read::Flood => Err(Ending::Refused("descriptors that no message asks for".to_owned())),
         }
-        Ok(true)
     }
 
     /// Does what the client has asked for so far, in its order.
     fn handle(&mut self) -> Result<(), Ending> {
         while self.output.has_room() && !self.working {
             let refused = |error: srv6_steer::protocol::ProtocolError| Ending::Refused(error.to_string());
-            let Some((kind, payload)) = self.frames.next_frame().map_err(refused)? else { break };
+            let Some((kind, payload)) = self.input.frames.next_frame().map_err(refused)? else { break };
             let request = Request::decode(kind, payload).map_err(refused)?;
             self.work(request)?;
         }
         // Whole frames that wait for work of their own client's are not half ones.
-        let half = self.frames.is_half() && !self.working && self.output.has_room();
+        let half = self.input.frames.is_half() && !self.working && self.output.has_room();
         self.half_since = half.then(|| self.half_since.unwrap_or_else(Instant::now));
         self.output.flush(&self.stream)?;
         Ok(())
@@ -254,7 +250,7 @@ impl Session {
                 });
             }
             Request::Settle { token } => self.settle(token),
-            Request::Socket { token, slot, family } => self.make_socket(token, slot, family),
+            Request::Mark { token, slot } => self.mark(token, slot)?,
             Request::Control { token, json } => self.answer(token, json),
         }
         Ok(())
@@ -287,7 +283,7 @@ impl Session {
         );
         self.entered = Some(place.enter(self.peer.pid, hello, host));
         let agent = env!("CARGO_PKG_VERSION").to_owned();
-        self.output.put(&Event::Welcome { version: VERSION, agent }, None);
+        self.output.put(&Event::Welcome { version: VERSION, agent });
         Ok(())
     }
 
@@ -305,8 +301,8 @@ impl Session {
             return Err(Ending::Refused(format!("registration {id} is in use")));
         }
         match entered.register(id, make) {
-            Ok(()) => self.output.put(&Event::Pending { id }, None),
-            Err(error) => self.output.put(&Event::Failed { id, reason: error.to_string() }, None),
+            Ok(()) => self.output.put(&Event::Pending { id }),
+            Err(error) => self.output.put(&Event::Failed { id, reason: error.to_string() }),
         }
         Ok(())
     }
@@ -341,14 +337,14 @@ impl Session {
             } else {
                 self.ready.insert(id);
             }
-            self.output.put(&event, None);
+            self.output.put(&event);
         }
         // The rest once the client has read.
         self.changes.notify.notify_one();
     }
 
     fn pass(&mut self, answer: Answer) {
-        self.output.put(&answer.event, answer.descriptor);
+        self.output.put(&answer.event);
         if answer.last {
             self.working = false;
         }
@@ -368,21 +364,23 @@ impl Session {
             steer.settle(SETTLE_PATIENCE);
             let event = Event::Settled { token };
             // An error means that the client is gone, here and below.
-            let _gone = answers.blocking_send(Answer { event, descriptor: None, last: true });
+            let _gone = answers.blocking_send(Answer { event, last: true });
         });
     }
 
-    fn make_socket(&mut self, token: u32, slot: Slot, family: Family) {
-        let Some(entered) = &self.entered else { return };
+    fn mark(&mut self, token: u32, slot: Slot) -> Result<(), Ending> {
+        let Some(entered) = &self.entered else { return Ok(()) };
         let host = Arc::clone(entered.session().host());
+        let Some(socket) = self.input.descriptor() else {
+            return Err(Ending::Refused("no socket came with what is to be marked".to_owned()));
+        };
+        // The client may hold the socket's lock for as long as it likes, and closing may take its time as well.
         self.elsewhere(move |answers| {
-            let (descriptor, refusal) = match host.marked_socket(slot, family) {
-                Ok(socket) => (Some(socket), String::new()),
-                Err(error) => (None, chain(&error)),
-            };
-            let event = Event::Socket { token, refusal };
-            let _gone = answers.blocking_send(Answer { event, descriptor, last: true });
+            let refusal = host.mark(&socket, slot).err().map(|error| chain(&error)).unwrap_or_default();
+            drop(socket);
+            let _gone = answers.blocking_send(Answer { event: Event::Marked { token, refusal }, last: true });
         });
+        Ok(())
     }
 
     fn answer(&mut self, token: u32, json: String) {
@@ -390,7 +388,7 @@ impl Session {
         self.elsewhere(move |answers| {
             control::answer(&agent, uid, &json, &mut |json, more| {
                 let event = Event::Answer { token, more, json };
-                answers.blocking_send(Answer { event, descriptor: None, last: !more }).is_ok()
+                answers.blocking_send(Answer { event, last: !more }).is_ok()
             });
         });
     }

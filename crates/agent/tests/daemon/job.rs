@@ -1,5 +1,6 @@
 //! A job of two ranks with the real plugin and without rights, whose routes the agent sets.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, Stdio};
 use std::sync::mpsc;
@@ -11,6 +12,7 @@ use crate::scene::{PATIENCE, Scene};
 
 pub(crate) const TESTS: &[(&str, fn())] = &[
     ("a_job_without_rights_is_steered_and_goes_on_without_its_agent", goes_on),
+    ("a_job_without_rights_gets_lanes_by_mark", by_mark),
     ("auto_takes_the_agent_that_answers_and_says_so_if_none_does", auto),
 ];
 
@@ -140,6 +142,13 @@ fn round(sender: &mut Rank, receiver: &mut Rank) {
     assert_eq!((sender.says(), receiver.says()), ("sent".to_owned(), "received".to_owned()));
 }
 
+fn registered_again(scene: &Scene, count: usize) {
+    scene.eventually("all are registered again", || {
+        let flows = scene.flows();
+        flows.len() == count && flows.iter().all(|flow| flow["state"] == "ready")
+    });
+}
+
 fn goes_on() {
     let mut scene = Scene::start(&[]);
     let (mut sender, mut receiver) = pair(&scene, &[("SRV6_MODE", "agent"), ("SRV6_STRICT", "1")]);
@@ -152,13 +161,53 @@ fn goes_on() {
     round(&mut sender, &mut receiver);
     assert_eq!(scene.routes("host00"), shown);
     scene.start_agent(&[]);
-    let registered = flows.len();
-    scene.eventually("all are registered again", || {
-        let flows = scene.flows();
-        flows.len() == registered && flows.iter().all(|flow| flow["state"] == "ready")
-    });
+    registered_again(&scene, flows.len());
     round(&mut sender, &mut receiver);
     assert_eq!(scene.routes("host00"), shown);
+    sender.leave();
+    receiver.leave();
+    scene.eventually("nothing is left", || {
+        scene.routes("host00").is_empty() && scene.routes("host01").is_empty()
+    });
+}
+
+/// Marks of a host's connections to another, as the kernel has them.
+fn marks(scene: &Scene, host: &str, peer: &str) -> BTreeSet<String> {
+    let shown = scene.host(host).sh(&format!("ss -Htne state established dst '[{peer}]'")).unwrap();
+    let mark = |line: &str| Some(line.split_once("fwmark:")?.1.split_whitespace().next()?.to_owned());
+    shown.lines().filter_map(mark).collect()
+}
+
+fn by_mark() {
+    let mut scene = Scene::start(&[]);
+    let settings = [("SRV6_MODE", "agent"), ("SRV6_STRICT", "1"), ("SRV6_PINNING", "mark")];
+    let (mut sender, mut receiver) = pair(&scene, &settings);
+    round(&mut sender, &mut receiver);
+    // Data is marked before it leaves, acknowledgements a moment after the connection is there.
+    let (data, acknowledgements) = (
+        ("host00", "2001:db8:1000::2", "2001:db8:1001::2"),
+        ("host01", "2001:db8:1001::2", "2001:db8:1000::2"),
+    );
+    assert_eq!(marks(&scene, data.0, data.2).len(), 4, "one for each path");
+    for (host, own, peer) in [data, acknowledgements] {
+        scene.eventually("every socket has its mark", || marks(&scene, host, peer).len() == 4);
+        let carriers: BTreeSet<String> = marks(&scene, host, peer)
+            .iter()
+            .map(|mark| {
+                let route =
+                    scene.host(host).sh(&format!("ip -6 route get {peer} from {own} mark {mark}")).unwrap();
+                let (_, carrier) = route.split_once("segs 1 [ ").expect("an encapsulating route");
+                carrier.split_whitespace().next().unwrap().to_owned()
+            })
+            .collect();
+        assert_eq!(carriers.len(), 4, "{carriers:?}");
+    }
+    scene.kill_agent();
+    round(&mut sender, &mut receiver);
+    scene.start_agent(&[]);
+    registered_again(&scene, 2);
+    round(&mut sender, &mut receiver);
+    assert_eq!(marks(&scene, data.0, data.2).len(), 4);
     sender.leave();
     receiver.leave();
     scene.eventually("nothing is left", || {

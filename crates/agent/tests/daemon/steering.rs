@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use srv6_fabric::Family;
+use socket2::{Domain, Socket, Type};
 use srv6_routes::Slot;
 
 use crate::client::Client;
@@ -13,7 +13,7 @@ pub(crate) const TESTS: &[(&str, fn())] = &[
     ("jobs_share_a_route_and_a_killed_one_leaves_nothing", shared),
     ("a_source_that_the_namespace_does_not_own_is_refused", foreign_source),
     ("lanes_go_by_ports_for_a_process_that_may_not_mark", lanes),
-    ("marked_sockets_come_from_the_agent", marked_socket),
+    ("sockets_are_marked_by_the_agent", marked),
     ("a_namespace_is_left_with_its_last_process", left_namespace),
     ("a_sidecar_steers_its_pod_with_one_right_and_blindly", sidecar),
     ("a_flag_that_is_wrong_is_named", wrong_flag),
@@ -93,20 +93,36 @@ fn lanes() {
     assert_eq!(scene.routes("host00"), "");
 }
 
-fn marked_socket() {
+fn marked() {
     let scene = Scene::start(&[]);
     let mut session = scene.session().unwrap();
     let slot = Slot::new(3).unwrap();
-    let socket = socket2::Socket::from(session.marked_socket(slot, Family::V4).unwrap());
-    assert_eq!(socket.mark().unwrap(), slot.mark());
-    // Made in this process's namespace: it reaches what listens there.
+    let bound = |address: &str| {
+        let socket = Socket::new(Domain::IPV6, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::new(address.parse().unwrap(), 0).into()).unwrap();
+        socket
+    };
+    let own = bound("::1");
+    session.mark(&own, slot).unwrap();
+    assert_eq!(own.mark().unwrap(), slot.mark());
+    // A live one as well, and again.
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address: SocketAddr = listener.local_addr().unwrap();
-    socket.connect(&address.into()).unwrap();
-    let (accepted, _) = listener.accept().unwrap();
-    drop((socket, accepted));
+    let stream = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    for number in [0, 15] {
+        let slot = Slot::new(number).unwrap();
+        session.mark(&stream, slot).unwrap();
+        assert_eq!(socket2::SockRef::from(&stream).mark().unwrap(), slot.mark());
+    }
+    let mut refused = |socket: &dyn std::os::fd::AsFd| session.mark(socket, slot).unwrap_err().to_string();
+    let foreign = scene.host("host00").run(move || bound("2001:db8:1000::2"));
+    assert!(refused(&foreign).contains("this is bound to 2001:db8:1000::2"));
+    assert_eq!(foreign.mark().unwrap(), 0);
+    assert!(refused(&bound("::")).contains("this is bound to ::"));
+    let datagrams = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    assert!(refused(&datagrams).contains("this is no TCP socket"));
+    refused(&std::fs::File::open("/dev/null").unwrap());
     // The session goes on.
-    assert!(session.marked_socket(Slot::new(15).unwrap(), Family::V6).is_ok());
+    session.mark(&own, Slot::new(1).unwrap()).unwrap();
 }
 
 fn left_namespace() {

@@ -1,10 +1,14 @@
 //! Clients that are slow, wrong or too many disturb nobody else.
 
-use std::io::{Read, Write};
+use std::io::{IoSlice, Read, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use srv6_fabric::Flow;
+use srv6_routes::Slot;
 use srv6_steer::protocol::{Event, Frames, Hello, Request, VERSION};
 
 use crate::client::Client;
@@ -13,6 +17,7 @@ use crate::scene::{PATIENCE, Scene, TO_HOST01, TO_HOST02};
 pub(crate) const TESTS: &[(&str, fn())] = &[
     ("garbage_half_frames_and_other_versions_end_their_own_session_only", wrong),
     ("a_client_that_never_reads_stalls_nobody_and_is_ended", never_reads),
+    ("descriptors_that_nobody_asked_for_end_their_own_session_only", flood),
     ("a_thousand_clients_at_once_are_served", thousand),
     ("a_user_has_so_many_sessions_and_flows_and_no_more", limits),
 ];
@@ -95,6 +100,9 @@ fn wrong() {
     twice.send(&Request::RegisterFlow { id: 5, flow: flow(TO_HOST01) });
     twice.send(&Request::RegisterFlow { id: 5, flow: flow(TO_HOST02) });
     assert_eq!(twice.refusal(), "registration 5 is in use");
+    let mut empty = Raw::greeted(&scene);
+    empty.send(&Request::Mark { token: 1, slot: Slot::new(0).unwrap() });
+    assert_eq!(empty.refusal(), "no socket came with what is to be marked");
     let mut unknown = Raw::greeted(&scene);
     unknown.stream.write_all(&[0, 0, 0, 1, 0x77]).unwrap();
     assert_eq!(unknown.refusal(), "message type 0x77 is unknown");
@@ -142,6 +150,32 @@ fn never_reads() {
     });
     drop(deaf);
     assert_eq!(scene.routes("host00").lines().count(), 1);
+}
+
+fn flood() {
+    let scene = Scene::start(&[]);
+    let mut raw = Raw::greeted(&scene);
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let mut word = String::new();
+    // A frame that never ends: each byte brings one more.
+    for byte in [0, 0, 1, 0].iter().chain(&[4; 12]) {
+        let descriptors = [file.as_file().as_fd()];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        control.push(SendAncillaryMessage::ScmRights(&descriptors));
+        if let Err(error) = sendmsg(&raw.stream, &[IoSlice::new(&[*byte])], &mut control, SendFlags::NOSIGNAL)
+        {
+            word = error.to_string();
+        }
+    }
+    assert_eq!(raw.refusal(), "descriptors that no message asks for", "{word}");
+    let open = || std::fs::read_dir(format!("/proc/{}/fd", scene.agent_pid())).unwrap();
+    let is_file = |entry: std::io::Result<std::fs::DirEntry>| {
+        std::fs::read_link(entry.unwrap().path()).is_ok_and(|to| to == file.path())
+    };
+    scene.eventually("they are closed", || !open().any(is_file));
+    let client = Client::start(scene.host("host00"), &scene.socket(), &[TO_HOST01]);
+    client.ready(1);
 }
 
 fn thousand() {

@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 use srv6_fabric::chain;
 
-use super::Attachment;
 use super::link::{Link, Sending};
+use super::{Attachment, Unmarked};
 use crate::lanes::LanesClaim;
+use crate::notice::Notice;
 use crate::protocol::{Event, Request};
 use crate::worker::Job;
 use crate::{ATTACHED, LanesStatus, STEERING, Slot, Status, SteerError, Steered};
@@ -41,6 +42,7 @@ struct State {
     registered: HashMap<u32, Registered>,
     last_id: u32,
     settling: HashMap<u32, mpsc::Sender<()>>,
+    marking: HashMap<u32, Notice<(), SteerError>>,
     last_token: u32,
     ended: bool,
 }
@@ -146,10 +148,13 @@ impl Shared {
             let mut state = self.state.lock();
             state.sending = None;
             state.settling.clear();
+            let hindrance = chain(&lost);
+            for (_, done) in state.marking.drain() {
+                done.give(Err(SteerError::Agent { reason: hindrance.clone() }));
+            }
             if state.ended {
                 return;
             }
-            let hindrance = chain(&lost);
             if state.hindrance.replace(hindrance.clone()).is_none() && !state.registered.is_empty() {
                 log::warn!("{hindrance}; routes stay as they are until an agent is there again");
             }
@@ -182,18 +187,18 @@ impl Shared {
         let mut welcome = false;
         loop {
             match link.next() {
-                Ok((Event::Welcome { agent, .. }, _)) => {
+                Ok(Event::Welcome { agent, .. }) => {
                     welcome = true;
                     let mut state = self.state.lock();
                     if state.hindrance.take().is_some() && !state.registered.is_empty() {
                         log::info!("attached to agent {agent} at {}", self.attachment.socket.display());
                     }
                 }
-                Ok((Event::Refused { reason }, _)) => {
+                Ok(Event::Refused { reason }) => {
                     let socket = self.attachment.socket.clone();
                     return (SteerError::AgentRefused { socket, reason }, welcome);
                 }
-                Ok((event, _)) => self.state.lock().hear(event),
+                Ok(event) => self.state.lock().hear(event),
                 Err(error) => return (error, welcome),
             }
         }
@@ -240,6 +245,7 @@ impl State {
                     self.settling.insert(token, done);
                 }
             }
+            Job::Mark { socket, slot, done } => self.mark(&socket, slot, done),
             // The rest is for who steers; who asks learns by the dropped channel that nobody here does.
             other => drop(other),
         }
@@ -267,10 +273,26 @@ impl State {
         self.registered.iter().find(|(_, known)| is_it(known)).map(|(&id, _)| id)
     }
 
-    /// Whether it was sent. Without an agent there is nothing to do: an attachment registers everything.
+    /// Who waits for a mark can ask again; nothing is kept for the next agent.
+    fn mark(&mut self, socket: &Unmarked, slot: srv6_routes::Slot, done: Notice<(), SteerError>) {
+        self.last_token += 1;
+        let token = self.last_token;
+        if self.send_by(|sending| sending.send_with(&Request::Mark { token, slot }, socket.0.as_fd())) {
+            self.marking.insert(token, done);
+        } else {
+            let reason = self.hindrance.clone().unwrap_or_else(|| "the agent isn't there yet".to_owned());
+            done.give(Err(SteerError::Agent { reason }));
+        }
+    }
+
     fn send(&mut self, request: &Request) -> bool {
+        self.send_by(|sending| sending.send(request))
+    }
+
+    /// Whether it was sent. Without an agent there is nothing to do: an attachment registers everything.
+    fn send_by(&mut self, send: impl FnOnce(&mut Sending) -> std::io::Result<()>) -> bool {
         let Some(sending) = &mut self.sending else { return false };
-        if sending.send(request).is_ok() {
+        if send(sending).is_ok() {
             return true;
         }
         // The other thread sees the end, and attaches again.
@@ -301,11 +323,16 @@ impl State {
             }
             Event::Failed { id, reason } => self.refused(id, &reason),
             Event::Settled { token } => drop(self.settling.remove(&token)),
-            Event::Welcome { .. }
-            | Event::Refused { .. }
-            | Event::Pending { .. }
-            | Event::Socket { .. }
-            | Event::Answer { .. } => {}
+            Event::Marked { token, refusal } => {
+                if let Some(done) = self.marking.remove(&token) {
+                    done.give(if refusal.is_empty() {
+                        Ok(Arc::default())
+                    } else {
+                        Err(SteerError::Unmarked { reason: refusal })
+                    });
+                }
+            }
+            Event::Welcome { .. } | Event::Refused { .. } | Event::Pending { .. } | Event::Answer { .. } => {}
         }
     }
 

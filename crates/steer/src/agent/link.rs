@@ -1,14 +1,14 @@
 //! One connection to the agent: bytes out, messages in.
 
-use std::io::{Read, Write};
+use std::io::{IoSlice, Read, Write};
 use std::mem::MaybeUninit;
 use std::net::Shutdown;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::SteerError;
@@ -23,8 +23,6 @@ pub(super) struct Link {
     stream: UnixStream,
     socket: PathBuf,
     frames: Frames,
-    /// Descriptors that came with bytes, for the messages that say so.
-    descriptors: Vec<OwnedFd>,
 }
 
 /// The sending half.
@@ -35,6 +33,23 @@ impl Sending {
     /// Sends a message. After an error nothing can be sent any more.
     pub(super) fn send(&mut self, request: &Request) -> std::io::Result<()> {
         self.0.write_all(&request.encode())
+    }
+
+    /// Sends a message together with a descriptor. After an error nothing can be sent any more.
+    pub(super) fn send_with(&mut self, request: &Request, descriptor: BorrowedFd<'_>) -> std::io::Result<()> {
+        let frame = request.encode();
+        let descriptors = [descriptor];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        control.push(SendAncillaryMessage::ScmRights(&descriptors));
+        // NOSIGNAL: an agent that is gone must not end the process.
+        let sent = loop {
+            match sendmsg(&self.0, &[IoSlice::new(&frame)], &mut control, SendFlags::NOSIGNAL) {
+                Err(rustix::io::Errno::INTR) => {}
+                other => break other?,
+            }
+        };
+        self.0.write_all(frame.get(sent..).unwrap_or_default())
     }
 
     /// Ends the connection for both halves.
@@ -59,7 +74,6 @@ impl Link {
             stream: OwnedFd::from(connecting).into(),
             socket: socket.to_owned(),
             frames: Frames::default(),
-            descriptors: Vec::new(),
         })
     }
 
@@ -75,46 +89,22 @@ impl Link {
         self.stream.set_read_timeout(patience)
     }
 
-    /// Waits for the next message, and gives it with the descriptor that belongs to it.
-    pub(super) fn next(&mut self) -> Result<(Event, Option<OwnedFd>), SteerError> {
+    /// Waits for the next message.
+    pub(super) fn next(&mut self) -> Result<Event, SteerError> {
         loop {
             let agent = |source| SteerError::AgentProtocol { socket: self.socket.clone(), source };
             if let Some((kind, payload)) = self.frames.next_frame().map_err(agent)? {
-                let event = Event::decode(kind, payload).map_err(agent)?;
-                let sent = matches!(&event, Event::Socket { refusal, .. } if refusal.is_empty());
-                let descriptor = if sent && !self.descriptors.is_empty() {
-                    Some(self.descriptors.remove(0))
-                } else {
-                    None
-                };
-                return Ok((event, descriptor));
+                return Event::decode(kind, payload).map_err(agent);
             }
-            self.read()?;
-        }
-    }
-
-    fn read(&mut self) -> Result<(), SteerError> {
-        let fault = |source| SteerError::AgentUnreachable { socket: self.socket.clone(), source };
-        let mut bytes = [0; 16 * 1024];
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(8))];
-        let mut control = RecvAncillaryBuffer::new(&mut space);
-        let mut into = [std::io::IoSliceMut::new(&mut bytes)];
-        let received = loop {
-            match recvmsg(&self.stream, &mut into, &mut control, RecvFlags::CMSG_CLOEXEC) {
-                Err(rustix::io::Errno::INTR) => {}
-                other => break other.map_err(|errno| fault(errno.into()))?,
-            }
-        };
-        for message in control.drain() {
-            if let RecvAncillaryMessage::ScmRights(descriptors) = message {
-                self.descriptors.extend(descriptors);
+            let fault = |source| SteerError::AgentUnreachable { socket: self.socket.clone(), source };
+            let mut bytes = [0; 16 * 1024];
+            match self.stream.read(&mut bytes) {
+                Ok(0) => return Err(fault(std::io::ErrorKind::ConnectionReset.into())),
+                Ok(count) => self.frames.push(bytes.get(..count).unwrap_or_default()),
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(fault(error)),
             }
         }
-        if received.bytes == 0 {
-            return Err(fault(std::io::ErrorKind::ConnectionReset.into()));
-        }
-        self.frames.push(bytes.get(..received.bytes).unwrap_or_default());
-        Ok(())
     }
 }
 

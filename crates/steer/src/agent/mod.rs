@@ -7,6 +7,8 @@ mod client;
 mod link;
 mod order;
 
+use std::fmt;
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
@@ -14,8 +16,9 @@ use std::time::Duration;
 pub use order::AgentSession;
 use srv6_routes::Slot;
 
+use crate::notice::Notice;
 use crate::protocol::{Abilities, Hello, VERSION};
-use crate::worker::Jobs;
+use crate::worker::{Job, Jobs};
 use crate::{Steer, SteerError};
 
 /// How a process attaches to the host's agent.
@@ -65,6 +68,38 @@ impl Steer {
     pub fn attach(attachment: Attachment) -> Result<Self, SteerError> {
         let (jobs, inbox) = mpsc::channel();
         client::start(attachment, inbox)?;
-        Ok(Self { jobs: Arc::new(Jobs::new(jobs)), process: std::process::id() })
+        let jobs = Arc::new(Jobs::new(jobs));
+        Ok(Self { jobs, process: std::process::id(), marks_by_agent: !may_mark() })
+    }
+
+    /// Whether [`Self::mark`] has to be asked for marks: an agent steers, and this process may not set them itself.
+    pub fn marks_by_agent(&self) -> bool {
+        self.marks_by_agent
+    }
+
+    /// Has the agent give a socket the mark of a slot. It has to be a TCP socket, bound to an address of this process's network
+    /// namespace.
+    ///
+    /// Returns at once; `done` gets the outcome on a background thread. It is dropped uncalled where that has ended, in a
+    /// forked process, and without an agent.
+    pub fn mark(
+        &self,
+        socket: impl AsFd + Send + 'static,
+        slot: Slot,
+        done: impl FnOnce(Result<(), SteerError>) + Send + 'static,
+    ) {
+        if std::process::id() == self.process {
+            let done = Notice::new(|answer: Result<Arc<()>, SteerError>| done(answer.map(|_| ())));
+            let _ended = self.jobs.send(Job::Mark { socket: Unmarked(Box::new(socket)), slot, done });
+        }
+    }
+}
+
+/// A socket on its way to the agent.
+pub(crate) struct Unmarked(Box<dyn AsFd + Send>);
+
+impl fmt::Debug for Unmarked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Unmarked({:?})", self.0.as_fd())
     }
 }

@@ -1,9 +1,8 @@
 //! A session for questions and orders of people: `srv6ctl`, and whether an agent answers at all.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use srv6_fabric::Family;
 use srv6_routes::Slot;
 
 use super::Attachment;
@@ -32,7 +31,7 @@ impl AgentSession {
         let unreachable = |source| SteerError::AgentUnreachable { socket: attachment.socket.clone(), source };
         sending.send(&Request::Hello(attachment.hello())).map_err(unreachable)?;
         link.set_patience(Some(attachment.deadline)).map_err(unreachable)?;
-        match next(&mut link, attachment)?.0 {
+        match next(&mut link, attachment)? {
             Event::Welcome { agent, .. } => {
                 Ok(Self { link, sending, attachment: attachment.clone(), agent, token: 0 })
             }
@@ -65,7 +64,7 @@ impl AgentSession {
         let token = self.send(|token| Request::Control { token, json: json.to_owned() })?;
         self.link.set_patience(patience).map_err(|source| self.unreachable(source))?;
         loop {
-            match next(&mut self.link, &self.attachment)?.0 {
+            match next(&mut self.link, &self.attachment)? {
                 Event::Answer { token: of, more, json } if of == token => {
                     each(&json);
                     if !more {
@@ -78,21 +77,24 @@ impl AgentSession {
         }
     }
 
-    /// A TCP socket of this process's network namespace that carries the mark of a slot.
+    /// Gives a TCP socket that is bound to an address of this process's network namespace the mark of a slot.
     ///
     /// # Errors
     /// The agent's refusal, or no answer in time.
-    pub fn marked_socket(&mut self, slot: Slot, family: Family) -> Result<OwnedFd, SteerError> {
-        let token = self.send(|token| Request::Socket { token, slot, family })?;
+    pub fn mark(&mut self, socket: impl AsFd, slot: Slot) -> Result<(), SteerError> {
+        self.token += 1;
+        let request = Request::Mark { token: self.token, slot };
+        let sent = self.sending.send_with(&request, socket.as_fd());
+        sent.map_err(|source| self.unreachable(source))?;
         let patience = Some(self.attachment.deadline);
         self.link.set_patience(patience).map_err(|source| self.unreachable(source))?;
         loop {
             match next(&mut self.link, &self.attachment)? {
-                (Event::Socket { token: of, .. }, Some(socket)) if of == token => return Ok(socket),
-                (Event::Socket { token: of, refusal }, None) if of == token => {
-                    return Err(self.refused(refusal));
+                Event::Marked { token, refusal } if token == self.token && refusal.is_empty() => {
+                    return Ok(());
                 }
-                (Event::Refused { reason }, _) => return Err(self.refused(reason)),
+                Event::Marked { token, refusal } if token == self.token => return Err(self.refused(refusal)),
+                Event::Refused { reason } => return Err(self.refused(reason)),
                 _ => {}
             }
         }
@@ -115,7 +117,7 @@ impl AgentSession {
 }
 
 /// The next message; a read that took too long is told as what it is.
-fn next(link: &mut Link, attachment: &Attachment) -> Result<(Event, Option<OwnedFd>), SteerError> {
+fn next(link: &mut Link, attachment: &Attachment) -> Result<Event, SteerError> {
     let started = Instant::now();
     link.next().map_err(|error| match error {
         SteerError::AgentUnreachable { socket, source }

@@ -221,6 +221,11 @@ impl LanesHold {
         }
     }
 
+    /// The steering that sockets of these lanes get their marks from: [`Steer::mark`]. `None` where this process sets them.
+    pub fn marker(&self) -> Option<&Steer> {
+        self.owner.as_ref().filter(|owner| owner.marks_by_agent())
+    }
+
     fn lane(&self, lane: usize) -> Option<LanePath> {
         match &*self.claim.status.lock() {
             LanesStatus::Ready(lanes) => lanes.lanes.get(lane).cloned(),

@@ -67,11 +67,11 @@ pub enum Event {
         /// From the question.
         token: u32,
     },
-    /// The socket that was asked for comes with this frame's bytes (`SCM_RIGHTS`).
-    Socket {
+    /// The socket of [`super::Request::Mark`] has its mark, or won't get it.
+    Marked {
         /// From the question.
         token: u32,
-        /// Why there is none; empty if there is one.
+        /// Why it won't; empty if it has.
         refusal: String,
     },
     /// An answer to a control message.
@@ -94,7 +94,7 @@ const FAILED: u8 = 0x86;
 const FLOW_CHANGED: u8 = 0x87;
 const LANES_CHANGED: u8 = 0x88;
 const SETTLED: u8 = 0x89;
-const SOCKET: u8 = 0x8a;
+const MARKED: u8 = 0x8a;
 const ANSWER: u8 = 0x8b;
 
 impl Event {
@@ -140,10 +140,10 @@ impl Event {
                 to.u32(*token);
                 SETTLED
             }
-            Self::Socket { token, refusal } => {
+            Self::Marked { token, refusal } => {
                 to.u32(*token);
                 to.text(refusal);
-                SOCKET
+                MARKED
             }
             Self::Answer { token, more, json } => {
                 to.u32(*token);
@@ -171,7 +171,7 @@ impl Event {
             LANES_CHANGED => Self::LanesChanged { id: from.u32()?, lanes: read_lanes(&mut from)? },
             FAILED => Self::Failed { id: from.u32()?, reason: from.text()? },
             SETTLED => Self::Settled { token: from.u32()? },
-            SOCKET => Self::Socket { token: from.u32()?, refusal: from.text()? },
+            MARKED => Self::Marked { token: from.u32()?, refusal: from.text()? },
             ANSWER => Self::Answer { token: from.u32()?, more: from.u8()? != 0, json: from.rest()? },
             kind => return Err(ProtocolError::Kind { kind }),
         };

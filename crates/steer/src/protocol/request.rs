@@ -1,6 +1,6 @@
 //! What a process says to the agent.
 
-use srv6_fabric::{Family, Flow, Segments};
+use srv6_fabric::{Flow, Segments};
 use srv6_routes::Slot;
 
 use super::bytes::{Reader, Writer};
@@ -59,14 +59,12 @@ pub enum Request {
         /// Comes back with the answer.
         token: u32,
     },
-    /// A TCP socket with the mark of a slot, for a process that may not mark its own.
-    Socket {
+    /// The TCP socket that comes with this frame's first byte (`SCM_RIGHTS`) is to have the mark of a slot.
+    Mark {
         /// Comes back with the answer.
         token: u32,
         /// Whose mark.
         slot: Slot,
-        /// Of the addresses it will have.
-        family: Family,
     },
     /// A question or an order of a person, as JSON.
     Control {
@@ -95,7 +93,7 @@ pub struct Hello {
 /// What a process can do without the agent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Abilities {
-    /// Set a mark on its sockets. One that can't gets lanes by ports unless it asks for marks.
+    /// Set a mark on its sockets. One that can't gets lanes by ports unless it asks for marks, which the agent sets then.
     pub marks: bool,
 }
 
@@ -106,7 +104,7 @@ const DEREGISTER: u8 = 0x04;
 const AVOID: u8 = 0x05;
 const FOLLOW: u8 = 0x06;
 const SETTLE: u8 = 0x07;
-const SOCKET: u8 = 0x08;
+const MARK: u8 = 0x08;
 const CONTROL: u8 = 0x09;
 
 /// A rank that isn't known.
@@ -163,14 +161,10 @@ impl Request {
                 to.u32(*token);
                 SETTLE
             }
-            Self::Socket { token, slot, family } => {
+            Self::Mark { token, slot } => {
                 to.u32(*token);
                 to.u8(slot.number());
-                to.u8(match family {
-                    Family::V4 => 4,
-                    Family::V6 => 6,
-                });
-                SOCKET
+                MARK
             }
             Self::Control { token, json } => {
                 to.u32(*token);
@@ -222,16 +216,10 @@ impl Request {
             }
             FOLLOW => Self::Follow { id: from.u32()?, lane: from.u8()?, path: from.path()? },
             SETTLE => Self::Settle { token: from.u32()? },
-            SOCKET => {
-                let (token, number, family) = (from.u32()?, from.u8()?, from.u8()?);
+            MARK => {
+                let (token, number) = (from.u32()?, from.u8()?);
                 let slot = Slot::new(number.into());
-                let slot = slot.ok_or_else(|| from.bad("slot", number.into(), "0 to 15"))?;
-                let family = match family {
-                    4 => Family::V4,
-                    6 => Family::V6,
-                    other => return Err(from.bad("address family", other.into(), "4 or 6")),
-                };
-                Self::Socket { token, slot, family }
+                Self::Mark { token, slot: slot.ok_or_else(|| from.bad("slot", number.into(), "0 to 15"))? }
             }
             CONTROL => Self::Control { token: from.u32()?, json: from.rest()? },
             kind => return Err(ProtocolError::Kind { kind }),

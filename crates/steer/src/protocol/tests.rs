@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use proptest::prelude::*;
-use srv6_fabric::{Family, Flow, Segments};
+use srv6_fabric::{Flow, Segments};
 use srv6_routes::Slot;
 
 use super::*;
@@ -49,7 +49,6 @@ fn hello() -> impl Strategy<Value = Hello> {
 fn request() -> impl Strategy<Value = Request> {
     let wanted = (0..20usize, prop::option::of(pinning()), prop::collection::vec(path(), 0..4))
         .prop_map(|(count, pinning, along)| LanesWanted { count, pinning, along });
-    let family = prop::sample::select(vec![Family::V4, Family::V6]);
     prop_oneof![
         hello().prop_map(Request::Hello),
         (any::<u32>(), flow()).prop_map(|(id, flow)| Request::RegisterFlow { id, flow }),
@@ -67,11 +66,7 @@ fn request() -> impl Strategy<Value = Request> {
         }),
         (any::<u32>(), any::<u8>(), path()).prop_map(|(id, lane, path)| Request::Follow { id, lane, path }),
         any::<u32>().prop_map(|token| Request::Settle { token }),
-        (any::<u32>(), slot(), family).prop_map(|(token, slot, family)| Request::Socket {
-            token,
-            slot,
-            family
-        }),
+        (any::<u32>(), slot()).prop_map(|(token, slot)| Request::Mark { token, slot }),
         (any::<u32>(), text()).prop_map(|(token, json)| Request::Control { token, json }),
     ]
 }
@@ -111,7 +106,7 @@ fn event() -> impl Strategy<Value = Event> {
         (any::<u32>(), lanes()).prop_map(|(id, lanes)| Event::LanesChanged { id, lanes }),
         (any::<u32>(), text()).prop_map(|(id, reason)| Event::Failed { id, reason }),
         any::<u32>().prop_map(|token| Event::Settled { token }),
-        (any::<u32>(), text()).prop_map(|(token, refusal)| Event::Socket { token, refusal }),
+        (any::<u32>(), text()).prop_map(|(token, refusal)| Event::Marked { token, refusal }),
         (any::<u32>(), any::<bool>(), text()).prop_map(|(token, more, json)| Event::Answer {
             token,
             more,

@@ -182,7 +182,8 @@ impl Worker {
                 drop(done);
             }
             // Done where the queue is at hand.
-            Job::Release(_) | Job::End => {}
+            // Who steers here marks its sockets itself.
+            Job::Mark { .. } | Job::Release(_) | Job::End => {}
         }
     }
 

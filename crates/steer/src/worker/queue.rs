@@ -8,10 +8,11 @@ use srv6_fabric::{Flow, Segments, Topology};
 use srv6_paths::{Answer, PathError};
 use srv6_routes::{Change, Interface};
 
+use crate::agent::Unmarked;
 use crate::lanes::LanesClaim;
 use crate::notice::Notice;
 use crate::report::{Moved, Report};
-use crate::{Denials, Slot};
+use crate::{Denials, Slot, SteerError};
 
 /// What the thread is told.
 #[derive(Debug)]
@@ -32,6 +33,12 @@ pub(crate) enum Job {
         claim: Arc<LanesClaim>,
         lane: usize,
         path: Vec<String>,
+    },
+    /// A socket that is to have the mark of a slot, for who steers by an agent and may not mark itself.
+    Mark {
+        socket: Unmarked,
+        slot: srv6_routes::Slot,
+        done: Notice<(), SteerError>,
     },
     /// What the path source says to a question.
     Answered {

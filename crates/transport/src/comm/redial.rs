@@ -18,6 +18,7 @@ pub(super) struct Redial {
     dial: Dial,
     hello: Vec<u8>,
     path: Arc<str>,
+    subflow: usize,
     pub(super) incarnation: u16,
     deadline: Instant,
     ready: bool,
@@ -47,9 +48,11 @@ impl Redial {
     ) -> io::Result<Redial> {
         let mut target = origin.target;
         target.set_port(port);
-        let dial = Dial::begin(Route { target, source: origin.source, lane })
-            .map_err(|(DialError::Pin(error) | DialError::Socket(error))| error)?;
-        poller.add(dial.socket(), Token::Dial(subflow).encode())?;
+        let dial =
+            Dial::begin(Route { target, source: origin.source, lane }).map_err(DialError::into_source)?;
+        if !dial.is_marking() {
+            poller.add(dial.socket(), Token::Dial(subflow).encode())?;
+        }
         let patience = match lane.pin {
             Pin::RoutingHeader { .. } => HEADER_PATIENCE,
             _ => PATIENCE,
@@ -57,7 +60,15 @@ impl Redial {
         let mut hello = origin.hello(subflow, incarnation);
         let path = Arc::clone(&lane.path);
         hello.identity.path = Arc::clone(&path);
-        Ok(Redial { dial, hello: hello.encode(), path, incarnation, deadline: now + patience, ready: false })
+        Ok(Redial {
+            dial,
+            hello: hello.encode(),
+            path,
+            subflow,
+            incarnation,
+            deadline: now + patience,
+            ready: false,
+        })
     }
 
     /// The kernel says that the socket is connected, or has failed.
@@ -67,14 +78,21 @@ impl Redial {
 
     /// Says whether [`Redial::advance`] has something to do.
     pub(super) fn is_due(&self, now: Instant) -> bool {
-        self.ready || now >= self.deadline
+        // The kernel doesn't tell when somebody has marked the socket.
+        self.ready || self.dial.is_marking() || now >= self.deadline
     }
 
     /// Goes on as far as it can.
     pub(super) fn advance(mut redial: Redial, poller: &Poller, now: Instant) -> (Option<Redial>, Redialled) {
         redial.ready = false;
-        let incarnation = redial.incarnation;
-        let error = match redial.dial.advance(&redial.hello) {
+        let (incarnation, was_marking) = (redial.incarnation, redial.dial.is_marking());
+        let advanced = redial.dial.advance(&redial.hello).map_err(DialError::into_source).and_then(|done| {
+            if was_marking && !redial.dial.is_marking() {
+                poller.add(redial.dial.socket(), Token::Dial(redial.subflow).encode())?;
+            }
+            Ok(done)
+        });
+        let error = match advanced {
             Ok(true) => {
                 let said = redial.hello.len();
                 let socket = redial.dial.into_socket();
@@ -84,7 +102,9 @@ impl Redial {
             Ok(false) => None,
             Err(error) => Some(error),
         };
-        poller.remove(redial.dial.socket());
+        if !redial.dial.is_marking() {
+            poller.remove(redial.dial.socket());
+        }
         (None, Redialled::Failed { incarnation, error })
     }
 }

@@ -59,8 +59,7 @@ impl Attempt {
                             self.state = State::Dialling { dial, since: now };
                             continue;
                         }
-                        Err(DialError::Pin(error)) => return Err(Fatal::Pin(error)),
-                        Err(DialError::Socket(error)) => self.failed(error, pin, now)?,
+                        Err(error) => self.failed(error, pin, now)?,
                     }
                 }
                 State::Dialling { mut dial, since } => match dial.advance(hello) {
@@ -106,10 +105,12 @@ impl Attempt {
         }
     }
 
-    fn failed(&mut self, error: io::Error, pin: &Pin, now: Instant) -> Result<State, Fatal> {
-        if !is_transient(&error, pin) {
-            return Err(Fatal::Socket(error));
-        }
+    fn failed(&mut self, failure: DialError, pin: &Pin, now: Instant) -> Result<State, Fatal> {
+        let error = match failure {
+            DialError::Pin(error) if !is_transient(&error, pin) => return Err(Fatal::Pin(error)),
+            DialError::Socket(error) if !is_transient(&error, pin) => return Err(Fatal::Socket(error)),
+            DialError::Pin(error) | DialError::Socket(error) => error,
+        };
         self.unanswered = 0;
         self.last_error = Some(Arc::new(error));
         Ok(State::Pausing { until: now + pause(self.count) })

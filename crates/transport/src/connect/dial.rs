@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
+use crate::marker::Marking;
 use crate::pin::{Lane, Pin};
 use crate::uninherited::Uninherited;
 
@@ -20,18 +21,35 @@ pub(crate) struct Route<'a> {
 #[derive(Debug)]
 pub(crate) struct Dial {
     socket: Uninherited<Socket>,
-    connected: bool,
+    target: SocketAddr,
+    stage: Stage,
     /// Bytes of the hello that the kernel has.
     said: usize,
 }
 
-/// Why a dial could not begin.
+#[derive(Debug)]
+enum Stage {
+    /// It must not connect before: a first packet without the mark goes by another path.
+    Marking(Marking),
+    Connecting,
+    Connected,
+}
+
+/// Why a dial has failed.
 #[derive(Debug)]
 pub(crate) enum DialError {
     /// The lane's pin was refused: another attempt comes to the same.
     Pin(io::Error),
     /// Anything else.
     Socket(io::Error),
+}
+
+impl DialError {
+    pub(crate) fn into_source(self) -> io::Error {
+        match self {
+            DialError::Pin(error) | DialError::Socket(error) => error,
+        }
+    }
 }
 
 impl Dial {
@@ -46,28 +64,39 @@ impl Dial {
             Ok(socket)
         };
         let socket = begin().map_err(DialError::Socket)?;
-        lane.pin.apply(&socket).map_err(DialError::Pin)?;
+        // Whoever marks sockets for this process looks at their address.
         lane.pin.bind(&socket, target, source).map_err(DialError::Socket)?;
-        match socket.connect(&SockAddr::from(target)) {
-            Ok(()) => {}
-            Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {}
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(DialError::Socket(error)),
-        }
-        Ok(Dial { socket, connected: false, said: 0 })
+        let stage = match lane.pin.begin(&socket).map_err(DialError::Pin)? {
+            Some(marking) => Stage::Marking(marking),
+            None => {
+                connect(&socket, target)?;
+                Stage::Connecting
+            }
+        };
+        Ok(Dial { socket, target, stage, said: 0 })
     }
 
     /// Goes on as far as it can; true once connected and the hello is said.
-    pub(crate) fn advance(&mut self, hello: &[u8]) -> io::Result<bool> {
-        if !self.connected {
-            if let Some(error) = self.socket.take_error()? {
-                return Err(error);
+    pub(crate) fn advance(&mut self, hello: &[u8]) -> Result<bool, DialError> {
+        if let Stage::Marking(marking) = &self.stage {
+            match marking.poll() {
+                None => return Ok(false),
+                Some(marked) => marked.map_err(DialError::Pin)?,
+            }
+            connect(&self.socket, self.target)?;
+            self.stage = Stage::Connecting;
+        }
+        if let Stage::Connecting = self.stage {
+            if let Some(error) = self.socket.take_error().map_err(DialError::Socket)? {
+                return Err(DialError::Socket(error));
             }
             match self.socket.peer_addr() {
-                Ok(_) if is_own_end(&self.socket) => return Err(io::ErrorKind::ConnectionRefused.into()),
-                Ok(_) => self.connected = true,
+                Ok(_) if is_own_end(&self.socket) => {
+                    return Err(DialError::Socket(io::ErrorKind::ConnectionRefused.into()));
+                }
+                Ok(_) => self.stage = Stage::Connected,
                 Err(error) if error.kind() == io::ErrorKind::NotConnected => return Ok(false),
-                Err(error) => return Err(error),
+                Err(error) => return Err(DialError::Socket(error)),
             }
         }
         loop {
@@ -79,9 +108,14 @@ impl Dial {
                 Ok(count) => self.said += count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+                Err(error) => return Err(DialError::Socket(error)),
             }
         }
+    }
+
+    /// Whether the socket still waits for its mark: nothing can come of it before.
+    pub(crate) fn is_marking(&self) -> bool {
+        matches!(self.stage, Stage::Marking(_))
     }
 
     pub(crate) fn socket(&self) -> &Socket {
@@ -93,7 +127,16 @@ impl Dial {
     }
 }
 
-/// Says whether the same dial may succeed later: the peer isn't up yet, or a route isn't.
+fn connect(socket: &Socket, target: SocketAddr) -> Result<(), DialError> {
+    match socket.connect(&SockAddr::from(target)) {
+        Ok(()) => Ok(()),
+        Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
+        Err(error) => Err(DialError::Socket(error)),
+    }
+}
+
+/// Says whether the same dial may succeed later: the peer isn't up yet, a route isn't, or who marks the socket.
 pub(crate) fn is_transient(error: &io::Error, pin: &Pin) -> bool {
     match error.kind() {
         io::ErrorKind::ConnectionRefused
@@ -105,6 +148,7 @@ pub(crate) fn is_transient(error: &io::Error, pin: &Pin) -> bool {
         | io::ErrorKind::NetworkUnreachable => true,
         // All ports of the range, or this one with this target, are taken at the moment.
         io::ErrorKind::AddrInUse | io::ErrorKind::AddrNotAvailable => matches!(pin, Pin::SourcePorts(_)),
+        io::ErrorKind::NotConnected => matches!(pin, Pin::MarkBy { .. }),
         _ => false,
     }
 }
@@ -122,7 +166,14 @@ fn is_own_end(socket: &Socket) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::net::{Ipv4Addr, TcpListener};
+    use std::sync::mpsc;
+    use std::time::{Duration, Instant};
+
+    use socket2::SockRef;
+
     use super::*;
+    use crate::marker::Marker;
 
     #[test]
     fn an_address_that_is_not_ours_is_not_tried_again() {
@@ -136,6 +187,55 @@ mod tests {
         assert!(!is_transient(&error, &Pin::None));
         assert!(is_transient(&error, &Pin::SourcePorts(1..=2)));
         assert!(!is_transient(&io::ErrorKind::PermissionDenied.into(), &Pin::None));
+    }
+
+    fn dial_by(marker: Marker, listener: &TcpListener) -> Dial {
+        let lane = Lane { pin: Pin::MarkBy { mark: 0x5352_0003, marker }, path: "a > b".into() };
+        let (target, source) = (listener.local_addr().unwrap(), Some([127, 0, 0, 1].into()));
+        Dial::begin(Route { target, source, lane: &lane }).unwrap()
+    }
+
+    /// Advances until there is something to tell.
+    fn outcome(dial: &mut Dial) -> Result<(), DialError> {
+        let began = Instant::now();
+        while !dial.advance(b"hello")? {
+            assert!(began.elapsed() < Duration::from_secs(30), "{dial:?}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn nothing_is_sent_before_the_socket_has_its_mark() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let (say, asked) = mpsc::channel();
+        let marker = Marker::new(move |socket, mark, answer| say.send((socket, mark, answer)).unwrap());
+        let mut dial = dial_by(marker, &listener);
+        let (socket, mark, answer) = asked.try_recv().unwrap();
+        assert_eq!(
+            SockRef::from(&socket).local_addr().unwrap().as_socket().unwrap().ip(),
+            Ipv4Addr::LOCALHOST
+        );
+        for _ in 0..100 {
+            assert!(!dial.advance(b"hello").unwrap() && dial.is_marking());
+        }
+        assert_eq!(listener.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        SockRef::from(&socket).set_mark(mark).unwrap();
+        answer.give(Ok(()));
+        outcome(&mut dial).unwrap();
+        assert_eq!(dial.socket().mark().unwrap(), 0x5352_0003);
+    }
+
+    #[test]
+    fn a_mark_that_is_refused_is_final_and_an_absent_marker_is_not() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let refuse = Marker::new(|_, _, answer| answer.give(Err(io::ErrorKind::PermissionDenied.into())));
+        let pin = Pin::MarkBy { mark: 1, marker: refuse.clone() };
+        let Err(DialError::Pin(error)) = outcome(&mut dial_by(refuse, &listener)) else { panic!("marked") };
+        assert!(!is_transient(&error, &pin), "{error}");
+        let absent = Marker::new(|_, _, answer| drop(answer));
+        let Err(DialError::Pin(error)) = outcome(&mut dial_by(absent, &listener)) else { panic!("marked") };
+        assert!(is_transient(&error, &pin) && !is_transient(&error, &Pin::Mark(1)), "{error}");
     }
 
     #[test]
