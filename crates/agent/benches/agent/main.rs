@@ -1,4 +1,5 @@
-//! What the agent costs with many flows: registration to ready, memory, and what a restart touches.
+//! What the agent costs with many flows: registration to ready, memory, what a restart touches, and how long a dead spine and a
+//! drained one have flows; and what it adds to a connect of the plugin.
 //!
 //! `cargo bench -p srv6-agent --bench agent [-- FLOWS]`, 10 000 by 64 processes without a number. In a lab host of the 4x4 fabric; the
 //! agent is `srv6d` itself, and each client a process. Prints one JSON object.
@@ -14,14 +15,16 @@
 )]
 
 mod clients;
+mod connects;
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use clients::{CLIENT, Clients};
 use serde_json::{Value, json};
-use srv6_lab::{Lab, Options};
+use srv6_lab::{Fault, Lab, Options};
 use srv6_steer::{AgentSession, Attachment};
 
 /// Processes that register.
@@ -36,6 +39,9 @@ fn main() {
     {
         return clients::run(socket, first.parse().unwrap(), count.parse().unwrap());
     }
+    if let [_, connects::RANK, role] = arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        return connects::run(*role == "listen");
+    }
     // Cargo adds a flag of its own.
     let flows: usize = arguments.iter().skip(1).find_map(|text| text.parse().ok()).unwrap_or(10_000);
     let (_, topology) = srv6_paths::read_topology(&fabric(), "fabric_graph", "hosts").unwrap();
@@ -45,6 +51,7 @@ fn main() {
     let socket = folder.path().join("agent.sock");
 
     let mut agent = start(&socket);
+    let connects = connects::measure(&lab, &socket);
     let clients = Clients::start(host, &socket, PROCESSES, flows);
     let mut took: Vec<f64> = clients.took_ms();
     took.sort_by(f64::total_cmp);
@@ -70,6 +77,7 @@ fn main() {
     let touched = heard(host, &lines);
     assert_eq!(routes(host), before);
 
+    let resteer_ms = resteered(&lab, &lines, &before);
     let drained = ask(&socket, &json!({ "command": "drain", "place": "spine01", "patience_ms": 60_000 }));
     let drain_ms = drained[0]["moved_after_ms"].as_f64().unwrap_or_else(|| panic!("{drained:?}"));
     println!(
@@ -83,8 +91,10 @@ fn main() {
             "cpu_s": cpu_s,
             "restart_routes_touched": touched,
             "adopt_ms": adopt_ms,
+            "resteer_ms": resteer_ms,
             "drain_ms": drain_ms,
             "drain_moved": drained[0]["moved"],
+            "connect": connects,
         })
     );
     drop(clients);
@@ -94,7 +104,32 @@ fn main() {
     agent.wait().unwrap();
 }
 
-fn fabric() -> PathBuf {
+/// Lets a spine die silently, and gives the milliseconds until the last of the flows over it has another route.
+fn resteered(lab: &Lab, lines: &mpsc::Receiver<String>, routes: &str) -> f64 {
+    let over = routes.lines().filter(|route| route.contains(":1001:")).count();
+    assert!(over > 0, "no flow goes over it");
+    let moved = |what: &str| {
+        let mut left = over;
+        while left > 0 {
+            let line = lines.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("{left} flows are not {what}"));
+            left -= usize::from(line.contains("proto 196") && !line.contains("Deleted"));
+        }
+    };
+    // A way counts as good after five answers, and only what was good can go bad.
+    std::thread::sleep(PROBED);
+    let died = Instant::now();
+    lab.fail("spine01", Fault::Silent).unwrap();
+    moved("moved");
+    let took = died.elapsed().as_secs_f64() * 1e3;
+    lab.heal("spine01").unwrap();
+    moved("back");
+    took
+}
+
+/// More than five rounds of probes.
+const PROBED: Duration = Duration::from_secs(5);
+
+pub(crate) fn fabric() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/fabrics/4x4.json")
 }
 
@@ -140,7 +175,7 @@ fn routes(host: &srv6_lab::Node) -> String {
 }
 
 /// How many changes of our routes the monitor has told, once it has told all.
-fn heard(host: &srv6_lab::Node, lines: &std::sync::mpsc::Receiver<String>) -> usize {
+fn heard(host: &srv6_lab::Node, lines: &mpsc::Receiver<String>) -> usize {
     let mut ours = 0;
     let started = Instant::now();
     loop {
