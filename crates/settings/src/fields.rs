@@ -168,7 +168,7 @@ pub const FIELDS: [Field; 30] = [
         wanted: "auto, mark, ports or routing-header",
         default: "auto",
         text: "What ties a subflow of the multipath transport to its path. mark: SO_MARK (0x53520000 and up), a rule and a \
-               table per path. ports: the source port, with the same tables; the one to set where a pod network (Calico, \
+               table per path; a process that may not set it has the agent do so. ports: the source port, with the same tables; the one to set where a pod network (Calico, \
                Cilium, kube-proxy, Istio) uses bits of the mark. routing-header: an SRv6 header on the socket, which needs \
                no route and no privilege, but IPv6 and a far side that accepts it. auto: the first that works here, in \
                this order.",
