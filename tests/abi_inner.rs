@@ -104,7 +104,7 @@ fn connections_are_steered_in_the_kernel_and_named_in_the_log() {
     // A process that ends without closing anything takes its route along.
     for version in [6, 10, 12] {
         scenario(version, version, "leaving", &settings);
-        let shown = Command::new("ip").args(["-6", "route", "show", "proto", "196"]).output().unwrap();
+        let shown = Command::new("ip").args(["-6", "route", "show", "proto", "83"]).output().unwrap();
         assert_eq!(String::from_utf8_lossy(&shown.stdout), "", "v{version}");
     }
 }

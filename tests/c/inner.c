@@ -196,7 +196,7 @@ static int count(const char* text) {
 
 /* Whether the kernel has a route of ours to the remote host, by what `ip` says. */
 static int routed(void) {
-  FILE* ip = popen("ip -6 route show 2001:db8:1003::2 proto 196", "r");
+  FILE* ip = popen("ip -6 route show 2001:db8:1003::2 proto 83", "r");
   char shown[1024];
   size_t bytes = fread(shown, 1, sizeof(shown) - 1, ip);
   shown[bytes] = 0;

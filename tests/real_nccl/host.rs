@@ -30,7 +30,7 @@ pub(crate) fn enter() {
 
 /// Our routes, as the kernel has them.
 pub(crate) fn routes() -> String {
-    ip("ip -6 route show proto 196")
+    ip("ip -6 route show proto 83")
 }
 
 /// Waits until the kernel has no route of ours.

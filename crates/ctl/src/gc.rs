@@ -9,7 +9,7 @@ use crate::config::Environment;
 use crate::dataplane;
 use crate::routes::LOCK_PATIENCE;
 
-/// Removes the routes and rules of ours (protocol 196) that no living process of this network namespace holds
+/// Removes the routes and rules of ours (protocol 83) that no living process of this network namespace holds
 ///
 /// With ROUTE_PLATFORM=vpp also what VPP steers into policies of ours (docs/VPP.md), and those policies.
 #[derive(Debug, clap::Args)]

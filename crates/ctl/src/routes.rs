@@ -11,7 +11,7 @@ use crate::dataplane;
 use crate::table;
 use crate::watch::{Listing, ListingArgs};
 
-/// Lists the SRv6 routes in this network namespace that are ours (protocol 196)
+/// Lists the SRv6 routes in this network namespace that are ours (protocol 83)
 ///
 /// With ROUTE_PLATFORM=vpp also what VPP steers into policies of ours (docs/VPP.md).
 #[derive(Debug, clap::Args)]

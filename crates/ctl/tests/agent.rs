@@ -130,7 +130,7 @@ impl Scene {
 
     /// The flow's carrier in the kernel.
     fn carrier(&self) -> String {
-        let routes = self.lab.node("host00").unwrap().sh("ip -6 route show table all proto 196").unwrap();
+        let routes = self.lab.node("host00").unwrap().sh("ip -6 route show table all proto 83").unwrap();
         assert_eq!(routes.lines().count(), 1, "{routes}");
         routes.split_once("segs 1 [ ").unwrap().1.split(' ').next().unwrap().to_owned()
     }

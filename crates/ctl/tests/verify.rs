@@ -56,7 +56,7 @@ impl Lab {
     fn route(&self, segments: &str) {
         let (source, destination) = FLOW;
         self.host(&format!(
-            "ip -6 route replace {destination} encap seg6 mode encap.red segs {segments} dev eth1 proto 196 metric 77 \
+            "ip -6 route replace {destination} encap seg6 mode encap.red segs {segments} dev eth1 proto 83 metric 77 \
              src {source}"
         ));
     }
@@ -116,7 +116,7 @@ impl Drop for Job {
 fn a_route_by_hand_is_proven_or_refuted_with_the_right_words() {
     let lab = Lab::up("hand");
     let (code, text) = lab.verify(&[]);
-    assert_eq!((code, text.as_str()), (1, "nothing is steered: there is no route of protocol 196\n"));
+    assert_eq!((code, text.as_str()), (1, "nothing is steered: there is no route of protocol 83\n"));
     let (verdict, differences) = lab.judged(&[FLOW.1]);
     assert_eq!(verdict, "not-proven");
     assert!(differences[0].contains("goes unsteered"), "{differences:?}");
@@ -213,9 +213,9 @@ fn each_lane_of_a_flow_is_proven_on_its_own() {
     for (lane, spine) in [(1, "1001"), (2, "1003")] {
         let table = 0x5352_0000 + lane;
         lab.host(&format!(
-            "ip -6 rule add priority {} fwmark {table:#x}/0xffffffff lookup {table} protocol 196
+            "ip -6 rule add priority {} fwmark {table:#x}/0xffffffff lookup {table} protocol 83
              ip -6 route add {destination} encap seg6 mode encap.red segs fc00:0:1200:{spine}:1201:fe06:: dev eth1 \
-               proto 196 metric 77 src {source} table {table}",
+               proto 83 metric 77 src {source} table {table}",
             5000 + lane
         ));
     }
@@ -240,7 +240,7 @@ fn each_lane_of_a_flow_is_proven_on_its_own() {
         "{text}"
     );
     assert_eq!(list[1]["differences"][0], "no rule of ours leads to the table of lane 2");
-    lab.host("ip -6 rule add priority 5102 ipproto tcp sport 20992-21247 lookup 1397882882 protocol 196");
+    lab.host("ip -6 rule add priority 5102 ipproto tcp sport 20992-21247 lookup 1397882882 protocol 83");
     let (_, text) = lab.verify(&["--json"]);
     let list: Value = serde_json::from_str(&text).unwrap();
     let difference = list[1]["differences"][0].as_str().unwrap();

@@ -48,8 +48,9 @@ pub use rule::{Match, RULE_PRIORITY_BASE, RULE_PRIORITY_END, Rule, RuleKey};
 pub use slot::{LANE_PORT_BASE, LANE_PORTS, LANE_TABLE_BASE, Pinning, SLOTS, Slot};
 pub use watch::{Change, Watch};
 
-/// Protocol number of every route that is ours (`rtm_protocol`; unused in iproute2's `rt_protos`).
-pub const PROTOCOL: u8 = 196;
+/// Protocol number of every route that is ours (`rtm_protocol`): used neither by the kernel (`linux/rtnetlink.h`) and iproute2's
+/// `rt_protos` nor by FRR, whose zebra removes routes of its own numbers, 186 to 198, when it starts (`zebra/rt_netlink.h`).
+pub const PROTOCOL: u8 = 83;
 
 /// Metric of every route that is ours. The kernel replaces a route of the same table, prefix and metric,
 /// so a metric of our own keeps an operator's route to the same prefix from being overwritten.

@@ -138,12 +138,12 @@ mod tests {
         let rule = Rule { slot, family: Family::V6, matches: Match::Mark };
         assert_eq!(
             rule.command(),
-            "ip -6 rule add priority 5003 fwmark 0x53520003/0xffffffff lookup 1397882883 protocol 196"
+            "ip -6 rule add priority 5003 fwmark 0x53520003/0xffffffff lookup 1397882883 protocol 83"
         );
         let rule = Rule { slot, family: Family::V4, matches: Match::DestinationPorts };
         assert_eq!(
             rule.removal(),
-            "ip -4 rule del priority 5203 ipproto tcp dport 21248-21503 lookup 1397882883 protocol 196"
+            "ip -4 rule del priority 5203 ipproto tcp dport 21248-21503 lookup 1397882883 protocol 83"
         );
     }
 }

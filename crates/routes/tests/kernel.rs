@@ -67,7 +67,7 @@ fn what_is_set_is_what_ip_shows_and_what_is_read_back() {
             let route = route(&mut kernel, destination, segments, mode);
             kernel.set(&route).unwrap();
             let family = if destination.contains(':') { "-6" } else { "-4" };
-            let list = sh(&format!("ip {family} route show proto 196"));
+            let list = sh(&format!("ip {family} route show proto 83"));
             assert_eq!(list.lines().count(), 1, "a replace must leave one route: {list}");
             assert!(list.trim().starts_with(shown), "{list}");
             assert_eq!(kernel.find(&route.key).unwrap(), Some(route.clone()));
@@ -77,7 +77,7 @@ fn what_is_set_is_what_ip_shows_and_what_is_read_back() {
             kernel.remove(&route.key).unwrap();
             kernel.remove(&route.key).unwrap();
         }
-        assert_eq!(sh("ip -6 route show proto 196; ip route show proto 196"), "");
+        assert_eq!(sh("ip -6 route show proto 83; ip route show proto 83"), "");
     });
 }
 
@@ -154,11 +154,11 @@ fn a_thousand_routes_in_bulk_all_arrive() {
             route.key = key(&format!("2001:db8:2000::{:x}", i + 1));
             kernel.set(&route).unwrap();
         }
-        assert_eq!(sh("ip -6 route show proto 196 | wc -l").trim(), "1000");
+        assert_eq!(sh("ip -6 route show proto 83 | wc -l").trim(), "1000");
         assert_eq!(kernel.owned().unwrap().len(), 1000);
         let garbage = collect_garbage(&mut kernel, PATIENCE).unwrap();
         assert_eq!((garbage.removed.len(), garbage.kept.len(), garbage.failed.len()), (1000, 0, 0));
-        assert_eq!(sh("ip -6 route show proto 196"), "");
+        assert_eq!(sh("ip -6 route show proto 83"), "");
     });
 }
 
@@ -170,7 +170,7 @@ fn a_dry_run_changes_nothing() {
         let wanted = route(&mut kernel, "2001:db8:1001::2", &["fc00:0:1::"], EncapMode::Reduced);
         dry.set(&wanted).unwrap();
         assert_eq!(dry.find(&wanted.key).unwrap(), Some(wanted.clone()));
-        assert_eq!(sh("ip -6 route show proto 196"), "");
+        assert_eq!(sh("ip -6 route show proto 83"), "");
         sh(&wanted.command("eth1"));
         assert_eq!(
             kernel.find(&wanted.key).unwrap(),
@@ -243,7 +243,7 @@ fn references_count_across_processes_and_end_with_them() {
         }
         count(0);
         assert_eq!(collect_garbage(&mut kernel, PATIENCE).unwrap().removed, [shared]);
-        assert_eq!(sh("ip -6 route show proto 196"), "");
+        assert_eq!(sh("ip -6 route show proto 83"), "");
     });
 }
 

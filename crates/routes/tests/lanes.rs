@@ -24,7 +24,7 @@ fn slot(number: usize) -> Slot {
 }
 
 fn rules() -> String {
-    sh("(ip -6 rule show; ip -4 rule show) | grep -w 'proto 196' || true")
+    sh("(ip -6 rule show; ip -4 rule show) | grep -w 'proto 83' || true")
 }
 
 fn flow(family: Family) -> Flow {
@@ -64,9 +64,9 @@ fn rules_are_set_once_and_are_what_ip_shows() {
             }
         }
         let want = "\
-5000:	from all fwmark 0x53520000 lookup 1397882880 proto 196
-5103:	from all ipproto tcp sport 21248-21503 lookup 1397882883 proto 196
-5203:	from all ipproto tcp dport 21248-21503 lookup 1397882883 proto 196
+5000:	from all fwmark 0x53520000 lookup 1397882880 proto 83
+5103:	from all ipproto tcp sport 21248-21503 lookup 1397882883 proto 83
+5203:	from all ipproto tcp dport 21248-21503 lookup 1397882883 proto 83
 ";
         assert_eq!(rules(), format!("{want}{want}"));
         let mut found = kernel.owned_rules().unwrap();
@@ -91,7 +91,7 @@ fn an_operators_rules_are_not_touched() {
         let rule = Rule { slot: slot(1), family: Family::V6, matches: Match::Mark };
         sh("ip -6 rule add priority 5001 fwmark 0x53520001/0xffffffff lookup 1397882881 protocol static");
         sh("ip -6 rule add priority 5001 from 2001:db8:7::/64 lookup 1397882881");
-        sh("ip -6 rule add priority 77 fwmark 0x7 lookup 1397882881 protocol 196");
+        sh("ip -6 rule add priority 77 fwmark 0x7 lookup 1397882881 protocol 83");
         let before = sh("ip -6 rule show");
         assert_eq!(kernel.owned_rules().unwrap(), []);
         kernel.remove_rule(&rule).unwrap();

@@ -79,7 +79,7 @@ fn spine(hold: &Hold) -> String {
 }
 
 fn routes(lab: &Lab) -> String {
-    let shown = lab.node("host00").unwrap().sh("ip -6 route show table all proto 196").unwrap();
+    let shown = lab.node("host00").unwrap().sh("ip -6 route show table all proto 83").unwrap();
     let mut lines: Vec<&str> = shown.lines().collect();
     lines.sort_unstable();
     lines.join("\n")
@@ -101,12 +101,12 @@ fn what_somebody_takes_away_or_alters_is_right_again() {
     let right = routes(&lab);
     assert_eq!(right.lines().count(), 2, "a flow and its block: {right}");
     for command in [
-        "ip -6 route del 2001:db8:1001::2 proto 196",
-        "ip -6 route del fc00::/32 proto 196",
-        "ip -6 route flush proto 196",
+        "ip -6 route del 2001:db8:1001::2 proto 83",
+        "ip -6 route del fc00::/32 proto 83",
+        "ip -6 route flush proto 83",
         "ip -6 route replace 2001:db8:1001::2/128 encap seg6 mode encap.red segs fc00:0:1200:1000:1201:fe06:: dev eth1 \
-         proto 196 metric 77",
-        "ip -6 route replace fc00::/32 via 2001:db8:1000::1 dev eth1 proto 196 metric 77 mtu 1400",
+         proto 83 metric 77",
+        "ip -6 route replace fc00::/32 via 2001:db8:1000::1 dev eth1 proto 83 metric 77 mtu 1400",
     ] {
         host.sh(command).unwrap();
         eventually(command, || routes(&lab) == right);
@@ -193,7 +193,7 @@ fn a_fabric_that_shrinks_is_followed_and_one_that_cannot_be_is_not() {
     eventually("there are lanes", || !lanes().is_empty());
     let own = lanes();
     let lanes_routes =
-        || lab.node("host00").unwrap().sh("ip -6 route show table all proto 196 | sort").unwrap();
+        || lab.node("host00").unwrap().sh("ip -6 route show table all proto 83 | sort").unwrap();
     let before = lanes_routes();
     assert!(own.contains(&"spine01".to_owned()), "{own:?}");
     let without = |part: &str| {
@@ -279,7 +279,7 @@ fn a_path_source_that_hangs_delays_no_move_and_no_repair() {
     let moved = steer.deny(drained(&["spine01"])).wait(PATIENCE).unwrap();
     assert_eq!(moved.moved, 1);
     let right = routes(&lab);
-    lab.node("host00").unwrap().sh("ip -6 route flush proto 196").unwrap();
+    lab.node("host00").unwrap().sh("ip -6 route flush proto 83").unwrap();
     eventually("it is back", || routes(&lab) == right);
     // One more connection of the flow that is steered needs no answer either.
     assert_ne!(spine(&steer.request(to(HOST01))), "spine01");

@@ -54,7 +54,7 @@ fn wait(hold: &Hold) -> Result<Arc<Steered>, String> {
 }
 
 fn routes(lab: &Lab, host: &str) -> String {
-    lab.node(host).unwrap().sh("ip -6 route show proto 196; ip route show proto 196").unwrap()
+    lab.node(host).unwrap().sh("ip -6 route show proto 83; ip route show proto 83").unwrap()
 }
 
 /// Packets that each spine got from leaf00 while `work` ran: one direction only, so that replies, which nobody
@@ -149,7 +149,7 @@ fn connections_of_a_pair_share_a_route_and_the_last_one_takes_it_along() {
 fn a_start_removes_what_a_killed_process_left_and_nothing_else() {
     let lab = lab("4x4");
     let host = lab.node("host00").unwrap();
-    host.sh("ip -6 route add 2001:db8:1003::2/128 encap seg6 mode encap.red segs fc00:0:1200:: dev eth1 proto 196 metric 77")
+    host.sh("ip -6 route add 2001:db8:1003::2/128 encap seg6 mode encap.red segs fc00:0:1200:: dev eth1 proto 83 metric 77")
         .unwrap();
     host.sh("ip -6 route add 2001:db8:1003::3/128 via 2001:db8:1000::1 dev eth1 proto static metric 77")
         .unwrap();
@@ -179,7 +179,7 @@ fn without_a_block_route_packets_would_be_lost_so_there_is_no_route() {
     assert!(shown.contains("fc00::/32 via 2001:db8:1000::1 dev eth1 metric 77"), "{shown}");
     host.sh("ping -6 -c 2 -i 0.01 -W 2 -q 2001:db8:1001::2").unwrap();
     // Taken away, it is back before the next connection.
-    host.sh("ip -6 route del fc00:0::/32 proto 196").unwrap();
+    host.sh("ip -6 route del fc00:0::/32 proto 83").unwrap();
     let second = steer.request(flow(TO_HOST01.0, TO_HOST01.1));
     wait(&second).unwrap();
     assert_eq!(routes(&lab, "host00"), shown);
@@ -283,7 +283,7 @@ fn a_route_that_was_taken_away_is_back_before_the_next_connection() {
     let first = steer.request(flow(TO_HOST01.0, TO_HOST01.1));
     wait(&first).unwrap();
     let before = routes(&lab, "host00");
-    lab.node("host00").unwrap().sh("ip -6 route flush proto 196").unwrap();
+    lab.node("host00").unwrap().sh("ip -6 route flush proto 83").unwrap();
     let second = steer.request(flow(TO_HOST01.0, TO_HOST01.1));
     wait(&second).unwrap();
     assert_eq!(routes(&lab, "host00"), before);

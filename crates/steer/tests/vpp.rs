@@ -50,11 +50,11 @@ impl Scene {
     }
 
     fn kernel_routes(&self) -> String {
-        self.lab.node("host00").unwrap().sh("ip -6 route show table all proto 196").unwrap()
+        self.lab.node("host00").unwrap().sh("ip -6 route show table all proto 83").unwrap()
     }
 
     fn kernel_routes_v4(&self) -> String {
-        self.lab.node("host00").unwrap().sh("ip route show table all proto 196").unwrap()
+        self.lab.node("host00").unwrap().sh("ip route show table all proto 83").unwrap()
     }
 }
 
@@ -182,7 +182,7 @@ fn what_somebody_takes_away_comes_back_on_both_sides() {
     assert_eq!((steering.len(), shown.lines().count()), (1, 1), "{shown}");
     assert_eq!(scene.kernel_routes(), "");
     let take_away = |scene: &Scene| {
-        scene.lab.node("host00").unwrap().sh("ip route del 10.1.3.2 proto 196 metric 77").unwrap();
+        scene.lab.node("host00").unwrap().sh("ip route del 10.1.3.2 proto 83 metric 77").unwrap();
         // Long before the next look of every 30 s, and not because of VPP.
         let started = Instant::now();
         eventually("the kernel's is back", || scene.kernel_routes_v4() == shown);

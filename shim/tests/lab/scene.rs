@@ -119,7 +119,7 @@ impl Scene {
 
     /// Our routes in a host.
     pub(crate) fn routes(&self, host: &str) -> String {
-        self.lab.node(host).unwrap().sh("ip -6 route show proto 196; ip route show proto 196").unwrap()
+        self.lab.node(host).unwrap().sh("ip -6 route show proto 83; ip route show proto 83").unwrap()
     }
 
     /// Waits until a host has a route that begins so.

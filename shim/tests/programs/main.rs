@@ -76,7 +76,7 @@ fn behaves(scene: &Scene, line: &str, wanted: &str) {
     assert_eq!(run(scene, line, Way::Steered), plain, "{line}");
     assert!(steered(scene) > before, "{line}: not steered");
     // Programs that end by `_exit` leave their routes to the next one that steers; here that would be the wrong one.
-    scene.lab.node("host00").unwrap().sh("ip -6 route flush proto 196").unwrap();
+    scene.lab.node("host00").unwrap().sh("ip -6 route flush proto 83").unwrap();
 }
 
 #[test]

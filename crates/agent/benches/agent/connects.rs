@@ -79,7 +79,7 @@ pub(crate) fn measure(lab: &Lab, socket: &Path) -> Value {
 fn await_no_routes(lab: &Lab) {
     let started = Instant::now();
     let left =
-        |host: &str| !lab.node(host).unwrap().sh("ip -6 route show table all proto 196").unwrap().is_empty();
+        |host: &str| !lab.node(host).unwrap().sh("ip -6 route show table all proto 83").unwrap().is_empty();
     while left("host00") || left("host01") {
         assert!(started.elapsed() < PATIENCE, "routes are left");
         std::thread::sleep(Duration::from_millis(2));

@@ -112,7 +112,7 @@ fn resteered(lab: &Lab, lines: &mpsc::Receiver<String>, routes: &str) -> f64 {
         let mut left = over;
         while left > 0 {
             let line = lines.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("{left} flows are not {what}"));
-            left -= usize::from(line.contains("proto 196") && !line.contains("Deleted"));
+            left -= usize::from(line.contains("proto 83") && !line.contains("Deleted"));
         }
     };
     // A way counts as good after five answers, and only what was good can go bad.
@@ -171,7 +171,7 @@ fn ready(socket: &Path) -> usize {
 }
 
 fn routes(host: &srv6_lab::Node) -> String {
-    host.sh("ip -6 route show proto 196").unwrap()
+    host.sh("ip -6 route show proto 83").unwrap()
 }
 
 /// How many changes of our routes the monitor has told, once it has told all.
@@ -184,7 +184,7 @@ fn heard(host: &srv6_lab::Node, lines: &mpsc::Receiver<String>) -> usize {
             if line.contains("Deleted 2001:db8:9::/64") {
                 return ours;
             }
-            ours += usize::from(line.contains("proto 196"));
+            ours += usize::from(line.contains("proto 83"));
         }
         assert!(started.elapsed() < PATIENCE, "the monitor hears nothing");
     }

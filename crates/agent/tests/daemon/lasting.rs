@@ -44,7 +44,7 @@ impl Monitor {
                 .unwrap();
             self.0.lock().unwrap()[before..].iter().any(|line| line.contains("Deleted 2001:db8:9::/64"))
         });
-        self.0.lock().unwrap().iter().filter(|line| line.contains("proto 196")).cloned().collect()
+        self.0.lock().unwrap().iter().filter(|line| line.contains("proto 83")).cloned().collect()
     }
 }
 

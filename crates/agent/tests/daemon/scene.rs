@@ -144,7 +144,7 @@ impl Scene {
 
     /// Our routes in a host, as `ip` shows them.
     pub(crate) fn routes(&self, host: &str) -> String {
-        self.host(host).sh("ip -6 route show table all proto 196").unwrap()
+        self.host(host).sh("ip -6 route show table all proto 83").unwrap()
     }
 
     /// Waits until it is so.

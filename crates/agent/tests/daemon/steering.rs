@@ -38,7 +38,7 @@ fn unprivileged() {
     scene.host("host00").sh("ping -6 -c 2 -i 0.01 -W 5 -q 2001:db8:1001::2").unwrap();
     // Nothing in the agent's own namespace, which the test shares, or in another host.
     let own = std::process::Command::new("ip")
-        .args(["-6", "route", "show", "table", "all", "proto", "196"])
+        .args(["-6", "route", "show", "table", "all", "proto", "83"])
         .output()
         .unwrap();
     let own = String::from_utf8(own.stdout).unwrap();

@@ -73,7 +73,7 @@ fn what_would_cut_a_flow_off_is_refused_and_drains_survive_the_agent() {
 fn a_route_that_a_former_agent_left_is_taken_over_as_it_is() {
     let (lab, folder) = (lab(), tempfile::tempdir().unwrap());
     let left = "2001:db8:1001::2/128 encap seg6 mode encap.red segs fc00:0:1200:1003:1201:fe06:: dev eth1 \
-                src 2001:db8:1000::2 proto 196 metric 77";
+                src 2001:db8:1000::2 proto 83 metric 77";
     lab.node("host00").unwrap().sh(&format!("ip -6 route add {left}")).unwrap();
     let before = routes(&lab, "host00");
     let near = Beside::start(&lab, "host00", folder.path());

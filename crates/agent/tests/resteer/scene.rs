@@ -96,7 +96,7 @@ pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
 
 /// Our routes in a host as `ip` shows them.
 pub(crate) fn routes(lab: &Lab, host: &str) -> String {
-    lab.node(host).unwrap().sh("ip -6 route show table all proto 196").unwrap()
+    lab.node(host).unwrap().sh("ip -6 route show table all proto 83").unwrap()
 }
 
 /// A transfer from host00 to host01, at a rate that any machine can keep up, by sockets that nobody has touched.

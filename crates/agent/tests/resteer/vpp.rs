@@ -53,7 +53,7 @@ impl Scene {
 
     /// Our routes in a host's kernel, of both families.
     fn kernel(&self, host: &str) -> String {
-        let show = "ip -6 route show table all proto 196; ip route show table all proto 196";
+        let show = "ip -6 route show table all proto 83; ip route show table all proto 83";
         self.lab.node(host).unwrap().sh(show).unwrap()
     }
 

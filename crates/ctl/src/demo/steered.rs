@@ -22,7 +22,7 @@ const PORT: u16 = 8000;
 const SHARE: f64 = 0.9;
 
 /// All that is ours, the lanes' own tables included.
-const ROUTES: &str = "ip -6 route show table all proto 196";
+const ROUTES: &str = "ip -6 route show table all proto 83";
 
 pub(super) fn play(scene: &Scene, file: &Path, size: &str) -> anyhow::Result<()> {
     heading("4 leaves, 4 spines, 4 hosts: network namespaces, kernel SRv6");

@@ -106,7 +106,7 @@ impl Scene {
     /// Our routes in a host, of either family, as `ip` shows them.
     pub(crate) fn routes(&self, host: &str) -> String {
         let node = self.lab.node(host).unwrap();
-        node.sh("ip -6 route show proto 196; ip -4 route show proto 196").unwrap()
+        node.sh("ip -6 route show proto 83; ip -4 route show proto 83").unwrap()
     }
 
     pub(crate) fn assert_no_routes(&self) {

@@ -121,12 +121,12 @@ impl Scene {
 
     /// Our routes in a host, in all its tables, as `ip` shows them.
     pub(crate) fn routes(&self, host: &str) -> String {
-        self.lab.node(host).unwrap().sh("ip -6 route show table all proto 196").unwrap()
+        self.lab.node(host).unwrap().sh("ip -6 route show table all proto 83").unwrap()
     }
 
     /// Our rules in a host, as `ip` shows them.
     pub(crate) fn rules(&self, host: &str) -> String {
-        let show = "(ip -6 rule show; ip -4 rule show) | grep -w 'proto 196' || true";
+        let show = "(ip -6 rule show; ip -4 rule show) | grep -w 'proto 83' || true";
         self.lab.node(host).unwrap().sh(show).unwrap()
     }
 

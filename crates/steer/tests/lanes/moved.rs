@@ -146,7 +146,7 @@ fn lanes_that_a_link_took_along_are_back_with_it() {
     host.sh("ip link set eth1 down").unwrap();
     let lost = ours(&lab, "host00");
     assert!(!lost.contains("encap"), "the link took the routes: {lost}");
-    host.sh("ip -6 rule del priority 5002 protocol 196").unwrap();
+    host.sh("ip -6 rule del priority 5002 protocol 83").unwrap();
     lab.heal("host00-leaf00").unwrap();
     await_ours(&lab, "host00", &installed);
     let report = steer.report().wait(PATIENCE).unwrap();

@@ -23,11 +23,11 @@ fn marked_sockets_ride_the_spine_of_their_lane() {
     for lane in &opened.lanes {
         let shown = table(&lab, "host00", lane);
         let encap = format!(
-            "2001:db8:1001::2  encap seg6 mode encap.red segs 1 [ {} ] dev eth1 proto 196 src 2001:db8:1000::2 metric 77",
+            "2001:db8:1001::2  encap seg6 mode encap.red segs 1 [ {} ] dev eth1 proto 83 src 2001:db8:1000::2 metric 77",
             lane.segments
         );
         assert!(shown.contains(&encap), "{shown}");
-        assert!(shown.contains("fc00::/32 via 2001:db8:1000::1 dev eth1 proto 196 metric 77"), "{shown}");
+        assert!(shown.contains("fc00::/32 via 2001:db8:1000::1 dev eth1 proto 83 metric 77"), "{shown}");
         let bytes = carried(&lab, "leaf00", || {
             send(connect(from, flow, 9000, Some((Pinning::Mark, lane))).unwrap());
         });
@@ -36,7 +36,7 @@ fn marked_sockets_ride_the_spine_of_their_lane() {
     let marks = from.sh("ip -6 rule show; ip -4 rule show").unwrap();
     assert_eq!(marks.matches("fwmark").count(), 8, "four slots, two families: {marks}");
     // The main table has no route of ours: an unmarked socket goes as ever.
-    assert_eq!(from.sh("ip -6 route show proto 196").unwrap(), "");
+    assert_eq!(from.sh("ip -6 route show proto 83").unwrap(), "");
     drop(hold);
     steer.settle(PATIENCE);
     assert_eq!(ours(&lab, "host00"), "");
@@ -132,11 +132,11 @@ fn connections_begin_at_different_paths_and_a_plain_route_is_left_alone() {
     assert_eq!(begun, ["spine01", "spine02", "spine03", "spine00"]);
     let first = lanes(&holds[0]).unwrap();
     assert_eq!(first.spares, 3);
-    let main = lab.node("host00").unwrap().sh("ip -6 route show proto 196").unwrap();
+    let main = lab.node("host00").unwrap().sh("ip -6 route show proto 83").unwrap();
     assert_eq!(main.lines().count(), 1, "{main}");
     drop(holds);
     steer.settle(PATIENCE);
-    assert_eq!(lab.node("host00").unwrap().sh("ip -6 route show table all proto 196").unwrap(), main);
+    assert_eq!(lab.node("host00").unwrap().sh("ip -6 route show table all proto 83").unwrap(), main);
     drop(plain);
     steer.settle(PATIENCE);
     assert_eq!(ours(&lab, "host00"), "");
@@ -172,7 +172,7 @@ fn a_gateway_is_the_way_out_of_every_kind_of_lane() {
         let first = steer.request_lanes(flow, wanted(1, Some(pinning)));
         lanes(&first).unwrap();
         // Somebody takes it away; the next connection puts it back.
-        from.sh("ip -6 route flush table all fc00:0::/32 proto 196").unwrap();
+        from.sh("ip -6 route flush table all fc00:0::/32 proto 83").unwrap();
         let hold = steer.request_lanes(flow, wanted(4, Some(pinning)));
         let opened = lanes(&hold).unwrap();
         for lane in &opened.lanes {

@@ -64,8 +64,8 @@ pub(crate) fn spines(lanes: &Lanes) -> Vec<String> {
 
 /// Rules and routes of ours in a host.
 pub(crate) fn ours(lab: &Lab, host: &str) -> String {
-    let script = "(ip -6 rule show; ip -4 rule show) | grep -w 'proto 196'; ip -6 route show table all proto 196; \
-                  ip -4 route show table all proto 196; true";
+    let script = "(ip -6 rule show; ip -4 rule show) | grep -w 'proto 83'; ip -6 route show table all proto 83; \
+                  ip -4 route show table all proto 83; true";
     lab.node(host).unwrap().sh(script).unwrap()
 }
 

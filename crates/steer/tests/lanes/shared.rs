@@ -143,8 +143,8 @@ fn what_an_operator_takes_away_is_put_back_and_what_is_the_operators_stays() {
     let first = steer.request_lanes(flow, wanted(4, Some(Pinning::Mark)));
     lanes(&first).unwrap();
     let installed = ours(&lab, "host00");
-    host.sh("for t in 1397882880 1397882881; do ip -6 route flush table $t proto 196; done").unwrap();
-    host.sh("for p in 5002 5003; do ip -6 rule del priority $p protocol 196; done").unwrap();
+    host.sh("for t in 1397882880 1397882881; do ip -6 route flush table $t proto 83; done").unwrap();
+    host.sh("for p in 5002 5003; do ip -6 rule del priority $p protocol 83; done").unwrap();
     await_ours(&lab, "host00", &installed);
     let second = steer.request_lanes(flow, wanted(4, Some(Pinning::Mark)));
     lanes(&second).unwrap();
