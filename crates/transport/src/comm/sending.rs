@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use socket2::Socket;
 
+use super::copies::Copies;
 use super::redial::Redial;
 use super::repin::Asked;
 use super::{BYTES_PER_CALL, Open, Origin, Token};
@@ -14,7 +15,7 @@ use crate::config::MAX_PATHS;
 use crate::connections::{Direction, Place, Published};
 use crate::error::{Activity, Error, Result};
 use crate::poller::Poller;
-use crate::proto::{self, Closing, EAGER_LIMIT, EAGER_SLOTS, Observation, Payload, Piece, Sender};
+use crate::proto::{self, Closing, Observation, Payload, Piece, Sender};
 use crate::request::{MAX_REQUESTS, RequestId};
 use crate::shares::Share;
 use crate::subflow::{Moved, Role, Subflow};
@@ -31,8 +32,7 @@ pub(super) struct Sending {
     pub(super) failed: Option<Error>,
     pub(super) asked: Asked,
     buffers: [RawBuf; MAX_REQUESTS],
-    /// Copies of small messages; a page is taken from the kernel when a slot is used first.
-    copies: Vec<u8>,
+    copies: Copies,
     /// Subflows whose numbers have changed in this call.
     pub(super) touched: u32,
     /// When the sockets were last asked about, and messages that were sent since.
@@ -122,7 +122,7 @@ impl Sending {
             failed: None,
             asked: Asked::new(now),
             buffers: [RawBuf::EMPTY; MAX_REQUESTS],
-            copies: vec![0; EAGER_SLOTS * EAGER_LIMIT],
+            copies: Copies::new(),
             touched,
             polled: now,
             unpolled: 0,
@@ -150,7 +150,7 @@ impl Sending {
             return Ok(None);
         };
         match posted.eager {
-            Some(slot) => self.copy(slot, &buffer),
+            Some(slot) => self.copies.put(slot, buffer.outgoing(0, buffer.len()).unwrap_or_default()),
             None => {
                 if let Some(place) = self.buffers.get_mut(posted.request.slot()) {
                     *place = buffer;
@@ -349,10 +349,7 @@ impl Sending {
             Payload::Buffer { slot, range } => {
                 self.buffers.get(slot).and_then(|buffer| buffer.outgoing(range.start, range.len()))
             }
-            Payload::Eager { slot, range } => {
-                let start = slot * EAGER_LIMIT;
-                self.copies.get(start + range.start..start + range.end)
-            }
+            Payload::Eager { slot, range } => self.copies.get(slot, range),
             Payload::Filler(length) => ZEROS.get(..length.min(ZEROS.len())),
         };
         // The core names only what it was given.
@@ -378,14 +375,6 @@ impl Sending {
                 line.trouble = Some(Arc::new(error));
                 Sent::Nothing
             }
-        }
-    }
-
-    fn copy(&mut self, slot: usize, buffer: &RawBuf) {
-        let start = slot * EAGER_LIMIT;
-        let place = self.copies.get_mut(start..start + buffer.len());
-        if let (Some(place), Some(bytes)) = (place, buffer.outgoing(0, buffer.len())) {
-            place.copy_from_slice(bytes);
         }
     }
 
