@@ -81,7 +81,7 @@ fn runs(bench: &Bench, shaped: &Shaped, plugin: &Path, name: &str, runs: u32) ->
 impl Failures {
     /// This percentile of the milliseconds to 90 % of the remaining capacity, of the worst kind.
     pub(super) fn worst_failover_ms(&self, percent: u32) -> Option<f64> {
-        let of = |kind: &Kind| statistics::percentile(&kind.values(|o| Some(o.failover_ms)), percent);
+        let of = |kind: &Kind| statistics::percentile(&kind.values(|o| o.failover_ms), percent);
         statistics::most(&self.kinds.iter().filter_map(of).collect::<Vec<_>>())
     }
 
@@ -98,8 +98,8 @@ impl Failures {
 }
 
 impl Kind {
-    fn values(&self, value: impl Fn(&Outcome) -> Option<f64>) -> Vec<f64> {
-        self.outcomes.iter().filter_map(value).collect()
+    fn values(&self, value: impl Fn(&Outcome) -> f64) -> Vec<f64> {
+        self.outcomes.iter().map(value).collect()
     }
 
     /// The run in the middle by time to recover: the one to show.
@@ -128,10 +128,10 @@ impl fmt::Display for Failures {
         let mut shown = table::new(&headings);
         for (plugin, kinds) in [("this", &self.kinds), ("previous", &self.previous)] {
             for kind in kinds {
-                let failover = kind.values(|o| Some(o.failover_ms));
+                let failover = kind.values(|o| o.failover_ms);
                 let heal = kind.values(|o| o.heal_ms);
                 let median = |value: fn(&Outcome) -> f64| {
-                    cell(statistics::median(&kind.values(|o| Some(value(o)))), 1)
+                    cell(statistics::median(&kind.values(value)), 1)
                 };
                 shown.add_row([
                     plugin.to_owned(),
@@ -153,7 +153,7 @@ impl fmt::Display for Failures {
             f,
             "BEFORE, AFTER: Mbit/s of payload for each host, {:.1} and {:.1} possible; times in ms. TO 90 %: from the \
              failure until 90 % of the remaining capacity is used. HEALED: from the repair until the path has 80 % of \
-             its share.",
+             its share, as of the first 100 ms.",
             self.capacity_mbps, self.remaining_mbps
         )?;
         for (plugin, kind) in [("", &self.kinds), ("previous: ", &self.previous)]
