@@ -56,7 +56,7 @@ struct Wanted {
     /// A variable for the steered containers; may be given several times
     #[arg(long, value_name = "NAME=VALUE", value_parser = variable)]
     env: Vec<(String, String)>,
-    /// The path API [JALAPENO_API_ENDPOINT]: for the sidecar, or with --mode node for jobs that ask it themselves
+    /// The path API (JALAPENO_API_ENDPOINT): for the sidecar, or with --mode node for jobs that ask it themselves
     #[arg(long, value_name = "URL")]
     path_api: Option<String>,
     /// A ConfigMap whose entries become the sidecar's environment
