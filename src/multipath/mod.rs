@@ -198,6 +198,7 @@ impl Net for Multipath {
     fn init(&self, _init: &Init) -> Result<Context, Code> {
         self.config.check().map_err(|error| code(&error))?;
         lifetime::register();
+        srv6_transport::serve_connections();
         if self.devices.get().is_none() {
             let interfaces = self.rules.choose().map_err(|error| {
                 log::warn!("multipath: the interfaces of this host can't be read: {error}");

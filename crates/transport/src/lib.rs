@@ -28,7 +28,8 @@
 //! happen on another thread than posting and testing. One thread per process, `srv6-senders`, looks after senders
 //! whose caller doesn't call while the receiver may lack something; it sleeps while there are none.
 //!
-//! [`connections`] gives any thread the numbers of all live connections.
+//! [`connections()`] gives any thread the numbers of all live connections. A process that calls [`serve_connections`] has a
+//! second thread while it has connections, `srv6-stats`, which gives them to other processes that [ask](read_connections).
 //!
 //! A process that forks registers [`before_fork`] and the other two with `pthread_atfork`, so that its children can
 //! have connections of their own and keep none of its.
@@ -62,7 +63,10 @@ pub use buffer::RawBuf;
 pub use comm::{RecvComm, SendComm};
 pub use config::{Config, MAX_PATHS};
 pub use connect::{Connector, LaneStatus};
-pub use connections::{ConnectionStats, Direction, SubflowState, SubflowStats, connections};
+pub use connections::{
+    ConnectionStats, Direction, HostConnections, ProcessConnections, SubflowState, SubflowStats, Unread,
+    connections, read_connections, serve_connections,
+};
 pub use error::{Activity, Error, Result, Trouble};
 pub use fork::{after_fork_in_child, after_fork_in_parent, before_fork};
 pub use hello::{Identity, Objection, Terms, VERSION};

@@ -10,16 +10,22 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use socket2::Socket;
 
+use crate::connections::micros;
+
 /// What the kernel measured on one subflow, at the moment of asking.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TcpInfo {
     /// Smoothed round-trip time.
+    #[serde(rename = "rtt_us", with = "micros")]
     pub rtt: Duration,
     /// Smallest round-trip time of the last minutes.
+    #[serde(rename = "min_rtt_us", with = "micros")]
     pub min_rtt: Duration,
     /// Time since the last acknowledgement came.
+    #[serde(rename = "last_ack_us", with = "micros")]
     pub last_ack: Duration,
     /// Segments sent and not acknowledged.
     pub unacked: u32,

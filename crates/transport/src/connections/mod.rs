@@ -1,7 +1,11 @@
 //! The live connections of this process, for whoever wants to look: agents, command lines, metrics.
 //!
 //! The data path only stores numbers that readers load; nobody waits for anybody. What the kernel knows about a socket
-//! the reader asks itself.
+//! the reader asks itself. Other processes of the host ask by a socket, if this one wants to be asked.
+
+mod document;
+mod reading;
+mod service;
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
@@ -9,13 +13,19 @@ use std::sync::{Arc, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
 use socket2::Socket;
+
+pub(crate) use document::micros;
+pub use reading::{HostConnections, ProcessConnections, Unread, read_connections};
+use service::Service;
 
 use crate::subflow::{Subflow, TcpInfo};
 use crate::uninherited::Uninherited;
 
 /// Which way a connection carries messages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Direction {
     /// From here to the peer.
     Send,
@@ -24,9 +34,10 @@ pub enum Direction {
 }
 
 /// What a connection has carried.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ConnectionStats {
     /// Random number that both ends know the connection by.
+    #[serde(with = "document::hexadecimal")]
     pub connection: u64,
     /// Which way it carries messages.
     pub direction: Direction,
@@ -35,11 +46,12 @@ pub struct ConnectionStats {
 }
 
 /// What a subflow has carried, over all its sockets, and how it fares.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SubflowStats {
     /// Place in its connection, from 0; the same on both sides.
     pub index: usize,
     /// Its path: names of hops joined by ` > `, empty where nobody knows.
+    #[serde(with = "document::text")]
     pub path: Arc<str>,
     /// Our end, of the newest socket.
     pub local: SocketAddr,
@@ -62,19 +74,22 @@ pub struct SubflowStats {
     /// Times that the state has changed.
     pub changes: u64,
     /// Time since it was last suspected, if it was.
+    #[serde(rename = "suspected_us", with = "document::maybe_micros")]
     pub suspected: Option<Duration>,
     /// Sockets that have replaced the first.
     pub replaced: u64,
     /// Bytes per second at which it delivers when it has enough to do, by the transport's own measure; 0: not known.
     pub rate: u64,
     /// Smoothed time from a chunk's first byte to the receiver's acknowledgement; 0: not known.
+    #[serde(rename = "ack_us", with = "micros")]
     pub ack_time: Duration,
     /// What the kernel knows about its socket; none if it has no socket now.
     pub tcp: Option<TcpInfo>,
 }
 
 /// How a subflow fares.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum SubflowState {
     /// It takes chunks.
     Good,
@@ -91,14 +106,22 @@ pub enum SubflowState {
 /// Locks nothing that the data path waits for. Costs one system call per subflow.
 #[must_use]
 pub fn connections() -> Vec<ConnectionStats> {
-    let live: Vec<Arc<Published>> = lock().0.iter().filter_map(Weak::upgrade).collect();
+    let live: Vec<Arc<Published>> = lock().all.iter().filter_map(Weak::upgrade).collect();
     live.iter().map(|published| published.stats()).collect()
+}
+
+/// From the next connection on, tells other processes of its network namespace, if root or this user runs them, what the
+/// connections of this process carry: see [`read_connections`].
+///
+/// A thread, `srv6-stats`, waits for them, until the last connection has ended. It costs nothing while nobody asks.
+pub fn serve_connections() {
+    lock().served = true;
 }
 
 /// Says whether a live connection of this process receives under this number.
 pub(crate) fn is_receiving(connection: u64) -> bool {
     lock()
-        .0
+        .all
         .iter()
         .filter_map(Weak::upgrade)
         .any(|published| published.connection == connection && published.direction == Direction::Receive)
@@ -106,9 +129,15 @@ pub(crate) fn is_receiving(connection: u64) -> bool {
 
 /// All of this process.
 #[derive(Debug)]
-pub(crate) struct Live(Vec<Weak<Published>>);
+pub(crate) struct Live {
+    all: Vec<Weak<Published>>,
+    /// Others may ask about them.
+    served: bool,
+    service: Weak<Service>,
+}
 
-static LIVE: std::sync::Mutex<Live> = std::sync::Mutex::new(Live(Vec::new()));
+static LIVE: std::sync::Mutex<Live> =
+    std::sync::Mutex::new(Live { all: Vec::new(), served: false, service: Weak::new() });
 
 /// For a fork, and whoever looks or adds: nobody else does meanwhile.
 pub(crate) fn lock() -> MutexGuard<'static, Live> {
@@ -119,7 +148,28 @@ pub(crate) fn lock() -> MutexGuard<'static, Live> {
 impl Live {
     /// In a child of fork: these are the parent's.
     pub(crate) fn forget(&mut self) {
-        self.0.clear();
+        self.all.clear();
+        self.service = Weak::new();
+    }
+
+    /// Lets others ask, if they may, for as long as somebody has what this gives.
+    fn serve(&mut self) -> Option<Arc<Service>> {
+        if !self.served {
+            return None;
+        }
+        if let Some(service) = self.service.upgrade() {
+            return Some(service);
+        }
+        match Service::open() {
+            Ok(service) => {
+                self.service = Arc::downgrade(&service);
+                Some(service)
+            }
+            Err(error) => {
+                log::debug!("other processes can't ask about connections: {error}");
+                None
+            }
+        }
     }
 }
 
@@ -130,6 +180,8 @@ pub(crate) struct Published {
     direction: Direction,
     began: Instant,
     subflows: Vec<Numbers>,
+    /// Of the process; ends with its last connection.
+    _service: Option<Arc<Service>>,
 }
 
 #[derive(Debug)]
@@ -215,11 +267,16 @@ impl Published {
             state: AtomicU8::new(SubflowState::Good as u8),
             place: Mutex::new(place),
         });
-        let published =
-            Arc::new(Published { connection, direction, began: now, subflows: subflows.collect() });
         let mut live = lock();
-        live.0.retain(|other| other.strong_count() > 0);
-        live.0.push(Arc::downgrade(&published));
+        let published = Arc::new(Published {
+            connection,
+            direction,
+            began: now,
+            subflows: subflows.collect(),
+            _service: live.serve(),
+        });
+        live.all.retain(|other| other.strong_count() > 0);
+        live.all.push(Arc::downgrade(&published));
         published
     }
 
