@@ -6,6 +6,7 @@ mod agent_socket;
 mod bench;
 mod completions;
 mod config;
+mod connections;
 mod dataplane;
 mod decode;
 mod demo;
@@ -53,6 +54,7 @@ enum Command {
     Agent(agent::AgentCommandArgs),
     Bench(bench::BenchArgs),
     Completions(completions::CompletionsArgs),
+    Connections(connections::ConnectionsArgs),
     Demo(demo::DemoArgs),
     Doctor(doctor::DoctorArgs),
     Drain(drain::DrainArgs),
@@ -80,6 +82,7 @@ fn main() -> ExitCode {
         Command::Agent(args) => agent::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Completions(args) => completions::run(&args, Cli::command()),
+        Command::Connections(args) => connections::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Doctor(args) => return exit(doctor::run(&args)),
         Command::Drain(args) => drain::run(&args),

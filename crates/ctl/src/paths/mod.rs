@@ -19,7 +19,7 @@ use crate::config::Environment;
 use crate::dataplane;
 use crate::decode::decode;
 use crate::path_source::{PathSettings, SourceArgs};
-use crate::table;
+use crate::table::{self, bytes};
 use crate::watch::{Listing, ListingArgs};
 
 /// Shows which path each steered flow of this host has, who holds it, and what its connections carry
@@ -220,17 +220,6 @@ fn age(seconds: u64) -> String {
         (0, 0, s) => format!("{s} s"),
         (0, m, s) => format!("{m} min {s} s"),
         (h, m, _) => format!("{h} h {m} min"),
-    }
-}
-
-/// With a unit, in powers of 1000.
-#[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
-fn bytes(count: u64) -> String {
-    match count {
-        0..1_000 => format!("{count} B"),
-        1_000..1_000_000 => format!("{:.1} kB", count as f64 / 1e3),
-        1_000_000..1_000_000_000 => format!("{:.1} MB", count as f64 / 1e6),
-        _ => format!("{:.2} GB", count as f64 / 1e9),
     }
 }
 

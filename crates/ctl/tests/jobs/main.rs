@@ -8,6 +8,7 @@
     reason = "tests: a panic is the failure"
 )]
 
+mod connections;
 mod scene;
 
 use std::collections::BTreeSet;

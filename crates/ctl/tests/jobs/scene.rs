@@ -230,6 +230,10 @@ impl Job {
         self.folder.join(format!("{}.{rank}.{kind}", self.name))
     }
 
+    pub(crate) fn pid(&self, rank: usize) -> u32 {
+        self.children[rank].id()
+    }
+
     pub(crate) fn kill(&mut self, rank: usize) {
         self.children[rank].kill().unwrap();
     }
