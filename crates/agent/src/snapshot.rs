@@ -9,6 +9,7 @@ use srv6_hints::Entry;
 use srv6_steer::{Denials, FlowReport, Moves, Report, SourceReport};
 
 use crate::probe::Ways;
+use crate::subflows::{Subflows, subflows};
 use crate::traffic::{Carried, Traffic, traffic};
 use crate::{Agent, MpibCounts, Session};
 
@@ -53,7 +54,12 @@ pub struct NamespaceState {
     pub probes: Ways,
     /// What connections in it have carried.
     pub traffic: Traffic,
+    /// How the paths of multipath connections in it fare.
+    pub subflows: Subflows,
 }
+
+/// Longest wait for the processes of a namespace: those that are well answer in milliseconds.
+const PROCESSES: Duration = Duration::from_millis(200);
 
 /// What MPIB's clients have.
 #[derive(Debug, Clone, Copy)]
@@ -76,8 +82,16 @@ impl Snapshot {
             .map(|(report, host)| {
                 let traffic = traffic(&host);
                 let left = deadline.saturating_duration_since(Instant::now());
+                let subflows = subflows(&host, left.min(PROCESSES));
+                let left = deadline.saturating_duration_since(Instant::now());
                 let report = report.wait(left);
-                NamespaceState { namespace: host.id().inode, report, probes: host.probes(), traffic }
+                NamespaceState {
+                    namespace: host.id().inode,
+                    report,
+                    probes: host.probes(),
+                    traffic,
+                    subflows,
+                }
             })
             .collect();
         namespaces.sort_by_key(|state| state.namespace);

@@ -4,6 +4,7 @@
 
 mod fabric;
 mod flows;
+mod subflows;
 
 use std::fmt;
 use std::sync::Arc;
@@ -48,7 +49,8 @@ impl Collector for Metrics {
         kernel(&self.snapshot, &mut page)?;
         hints(&self.snapshot, &mut page)?;
         fabric::encode(&self.snapshot, self.most_flows, &mut page)?;
-        flows::encode(&self.snapshot, self.most_flows, &mut page)
+        flows::encode(&self.snapshot, self.most_flows, &mut page)?;
+        subflows::encode(&self.snapshot, self.most_flows, &mut page)
     }
 }
 

@@ -10,6 +10,7 @@ use serde_json::Value;
 use srv6_hints::Key;
 use srv6_lab::{Lab, Options};
 use srv6_steer::{Denials, Place};
+use srv6_transport::{Connector, Lane, Listener, RecvComm, SendComm};
 
 use crate::serving::{PATIENCE, Serving, eventually, fabric, flow};
 
@@ -145,6 +146,21 @@ fn prometheus_scrapes_and_every_query_of_the_dashboard_has_data() {
     assert!(reading.join().unwrap() > 0);
 }
 
+/// A multipath connection of this process, in the calling thread's network namespace, that others are told about.
+fn connected() -> (SendComm, RecvComm) {
+    srv6_transport::serve_connections();
+    let config = srv6_transport::Config { paths: 2, ..Default::default() };
+    let mut listener = Listener::bind("::1".parse().unwrap(), None, &config).unwrap();
+    let mut connector = Connector::new(listener.address(), None, Lane::unpinned(2), &config).unwrap();
+    let (mut send, mut receive) = (None, None);
+    eventually("a multipath connection", || {
+        send = send.take().or_else(|| connector.poll().unwrap());
+        receive = receive.take().or_else(|| listener.accept().unwrap());
+        send.is_some() && receive.is_some()
+    });
+    (send.unwrap(), receive.unwrap())
+}
+
 /// Inside host00, with a peer that reads whatever it is sent.
 fn scraped(peer: SocketAddr) {
     let mpib = tempfile::tempdir().unwrap();
@@ -156,6 +172,7 @@ fn scraped(peer: SocketAddr) {
     ]);
     let _holds = serving.flows(3);
     let _claim = serving.agent.hinting().claim(Key { namespace: 1, flow: flow(1) }).unwrap();
+    let multipath = connected();
     let mut traffic = TcpStream::connect(peer).unwrap();
     traffic.write_all(&[0; 10_000]).unwrap();
     let prometheus = Prometheus::scraping(&serving);
@@ -183,7 +200,11 @@ fn scraped(peer: SocketAddr) {
     }
     let carried = prometheus.values("srv6d_flow_acknowledged_bytes{dst=\"2001:db8:1001::2\"}");
     assert!(carried.iter().any(|(_, bytes)| *bytes >= 10_000.0), "{carried:?}");
+    // Its two subflows carry nothing and nobody says by which path.
+    let subflows = prometheus.values("srv6d_path_subflows{path=\"\",state=\"good\"}");
+    assert!(subflows.iter().any(|(_, count)| *count == 2.0), "{subflows:?}");
     documented(&serving.get("/metrics").1);
     let targets: Value = serde_json::from_str(&prometheus.get("/api/v1/targets", &[]).unwrap()).unwrap();
     assert_eq!(targets["data"]["activeTargets"][0]["lastError"], "", "{targets}");
+    drop(multipath);
 }

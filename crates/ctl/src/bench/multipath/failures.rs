@@ -130,9 +130,7 @@ impl fmt::Display for Failures {
             for kind in kinds {
                 let failover = kind.values(|o| o.failover_ms);
                 let heal = kind.values(|o| o.heal_ms);
-                let median = |value: fn(&Outcome) -> f64| {
-                    cell(statistics::median(&kind.values(value)), 1)
-                };
+                let median = |value: fn(&Outcome) -> f64| cell(statistics::median(&kind.values(value)), 1);
                 shown.add_row([
                     plugin.to_owned(),
                     kind.kind.name().to_owned(),
