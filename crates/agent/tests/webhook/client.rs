@@ -7,7 +7,7 @@ use std::sync::Arc;
 use axum::body::Bytes;
 use axum::http::Request;
 use http_body_util::{BodyExt, Full};
-use hyper::client::conn::http1;
+use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
@@ -15,6 +15,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use serde_json::Value;
 use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -102,18 +103,33 @@ pub(crate) fn shown(stream: &TlsStream<TcpStream>) -> CertificateDer<'static> {
     stream.get_ref().1.peer_certificates().unwrap()[0].clone().into_owned()
 }
 
-/// The response to a review that is asked over this connection.
-pub(crate) async fn ask_over(stream: TlsStream<TcpStream>, review: &Value) -> Value {
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
-    let connection = tokio::spawn(connection);
-    let request = Request::post("/mutate").header("host", NAME);
-    let request = request.body(Full::new(Bytes::from(review.to_string()))).unwrap();
-    let answer = sender.send_request(request).await.unwrap();
-    assert_eq!(answer.status(), 200);
-    let body = answer.into_body().collect().await.unwrap().to_bytes();
-    drop(sender);
-    connection.await.unwrap().unwrap();
-    response(review, std::str::from_utf8(&body).unwrap())
+/// A connection that asks more than once, as the API server's do.
+pub(crate) struct Asking {
+    sender: SendRequest<Full<Bytes>>,
+    connection: JoinHandle<hyper::Result<()>>,
+}
+
+impl Asking {
+    pub(crate) async fn over(stream: TlsStream<TcpStream>) -> Self {
+        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
+        Self { sender, connection: tokio::spawn(connection) }
+    }
+
+    /// The response to a review.
+    pub(crate) async fn ask(&mut self, review: &Value) -> Value {
+        let request = Request::post("/mutate").header("host", NAME);
+        let request = request.body(Full::new(Bytes::from(review.to_string()))).unwrap();
+        self.sender.ready().await.unwrap();
+        let answer = self.sender.send_request(request).await.unwrap();
+        assert_eq!(answer.status(), 200);
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        response(review, std::str::from_utf8(&body).unwrap())
+    }
+
+    pub(crate) async fn end(self) {
+        drop(self.sender);
+        self.connection.await.unwrap().unwrap();
+    }
 }
 
 /// The response within an answer to this review.

@@ -9,6 +9,7 @@
 
 mod certificates;
 mod client;
+mod crowd;
 mod reviews;
 mod secret;
 mod serving;
