@@ -59,6 +59,9 @@ struct Wanted {
     /// The path API (JALAPENO_API_ENDPOINT): for the sidecar, or with --mode node for jobs that ask it themselves
     #[arg(long, value_name = "URL")]
     path_api: Option<String>,
+    /// A setting of the sidecar's agent; may be given several times
+    #[arg(long, value_name = "NAME=VALUE", value_parser = variable)]
+    agent_env: Vec<(String, String)>,
     /// A ConfigMap whose entries become the sidecar's environment
     #[arg(long, value_name = "NAME")]
     config_map: Option<String>,
@@ -104,7 +107,7 @@ struct Group {
           default_value_t = false, default_missing_value = "true", action = clap::ArgAction::Set)]
     wait_master_enabled: bool,
     /// How long they wait, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 300, requires = "pytorch", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 300, requires = "pytorch", value_parser = clap::value_parser!(u32).range(1..=604_800))]
     wait_master_timeout: u32,
     /// Image of that init container, with a shell and nc [default: the plugin's image, with srv6ctl wait-master]
     #[arg(long, value_name = "IMAGE", requires = "pytorch")]
@@ -142,6 +145,7 @@ impl Wanted {
             agent_image: self.agent_image.clone(),
             env: self.env.clone(),
             path_api: self.path_api.clone(),
+            agent_env: self.agent_env.clone(),
             config_map: self.config_map.clone(),
             force: self.force,
             host_network: self.host_network,
@@ -206,21 +210,30 @@ fn change(path: &Path, old: &str, remove: bool, options: &Options) -> anyhow::Re
         return Ok(new);
     }
     let injected = srv6_inject::inject(old, options).with_context(at)?;
-    for (title, Report { containers, notes }) in &injected.reports {
+    for (title, Report { containers, .. }) in &injected.reports {
         if !containers.is_empty() {
             eprintln!("{}: {title}: steered: {}", path.display(), containers.join(", "));
         }
+    }
+    tell(path, &injected.reports);
+    Ok(injected.text)
+}
+
+/// Says what the owners of these pods should know.
+fn tell(path: &Path, reports: &[(String, Report)]) {
+    for (title, Report { notes, .. }) in reports {
         for note in notes {
             eprintln!("{}: {title}: {note}", path.display());
         }
     }
-    Ok(injected.text)
 }
 
 fn check(files: &[PathBuf], options: &Options) -> anyhow::Result<ExitCode> {
     let mut code = ExitCode::SUCCESS;
     for path in files {
-        let states = srv6_inject::check(&read(path)?, options).with_context(|| path.display().to_string())?;
+        let (text, at) = (read(path)?, || path.display().to_string());
+        let states = srv6_inject::check(&text, options).with_context(at)?;
+        tell(path, &srv6_inject::inject(&text, options).with_context(at)?.reports);
         for (title, state) in states {
             let word = match &state {
                 State::Current => "injected".to_owned(),

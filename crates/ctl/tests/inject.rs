@@ -111,3 +111,44 @@ fn arguments_of_volcanos_plugin_are_taken_as_it_takes_them() {
         printed(&srv6ctl(&["inject", "-f", "-", "--env", "SRV6_STRIKT=1"], POD, folder.path()));
     assert!(!good && told.contains("--env SRV6_STRIKT: no such setting"), "{told}");
 }
+
+#[test]
+fn the_wait_that_is_put_in_is_one_that_this_program_takes() {
+    let folder = tempfile::tempdir().unwrap();
+    let set = "apiVersion: apps/v1\nkind: StatefulSet\nmetadata: {name: t}\nspec:\n  serviceName: t\n  replicas: 2\n  template:\n    \
+               spec:\n      containers:\n      - name: c\n        resources: {limits: {nvidia.com/gpu: 1}}\n";
+    let ask = |timeout: &str| {
+        let timeout = format!("--wait-master-timeout={timeout}");
+        let flags = ["inject", "-f", "-", "--pytorch", "--port=5000", "--wait-master-enabled", &timeout];
+        printed(&srv6ctl(&flags, set, folder.path()))
+    };
+    let (good, injected, told) = ask("604800");
+    assert!(good, "{told}");
+    let document: serde_json::Value =
+        serde_saphyr::from_str(injected.split("---\n").next().unwrap()).unwrap();
+    let init = document["spec"]["template"]["spec"]["initContainers"].as_array().unwrap();
+    let wait = init.iter().find(|one| one["name"] == "wait-for-master").unwrap();
+    let words: Vec<&str> =
+        wait["command"].as_array().unwrap().iter().map(|word| word.as_str().unwrap()).collect();
+    assert_eq!(words[0], "/usr/bin/srv6ctl");
+    assert!(words.windows(2).any(|pair| pair == ["--port", "5000"]), "{words:?}");
+    // Rank 0 needn't wait, so all that can go wrong is how it is called.
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_srv6ctl")).args(&words[1..]).env("RANK", "0").output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let (good, _, told) = ask("604801");
+    assert!(!good && told.contains("604801 is not in 1..=604800"), "{told}");
+}
+
+#[test]
+fn what_is_overridden_unseen_is_told_by_check_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let pod = POD.replace("image: i\n", "image: i\n      envFrom: [{configMapRef: {name: nccl}}]\n");
+    let (_, injected, told) = printed(&srv6ctl(&["inject", "-f", "-"], &pod, folder.path()));
+    assert!(told.contains("ConfigMap nccl (envFrom)"), "{told}");
+    let (good, state, told) = printed(&srv6ctl(&["inject", "--check", "-f", "-"], &injected, folder.path()));
+    assert!(
+        good && state.ends_with("injected\n") && told.contains("ConfigMap nccl (envFrom)"),
+        "{state}{told}"
+    );
+}

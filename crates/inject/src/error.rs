@@ -69,7 +69,7 @@ pub enum Error {
     /// A name or path that injection needs, but the manifest uses.
     #[error("{what} {name:?} is taken by the manifest; injection needs it")]
     Taken {
-        /// Volume, init container or mount.
+        /// Volume, init container, mount or label.
         what: &'static str,
         /// The name.
         name: String,

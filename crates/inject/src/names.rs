@@ -58,6 +58,10 @@ pub const PLUGIN_VERSION: &str = "nccl-net-srv6/plugin-version";
 /// Annotation of an injected pod: what was added and what it replaced, as JSON, for removal.
 pub const UNDO: &str = "nccl-net-srv6/undo";
 
+/// Label of an injected pod: who steers it, `node` or `sidecar`. By it injected pods are found, and a sidecar's pod is let in to
+/// the path server.
+pub const STEERED_BY: &str = "nccl-net-srv6/steered-by";
+
 /// Label that asks the webhook for injection, with the value `true`.
 pub const INJECT_LABEL: &str = "nccl-net-srv6/inject";
 

@@ -31,6 +31,8 @@ pub struct Options {
     pub env: Vec<(String, String)>,
     /// `JALAPENO_API_ENDPOINT`: for the sidecar if there is one, else for the steered containers.
     pub path_api: Option<String>,
+    /// Variables for the sidecar: the agent's settings.
+    pub agent_env: Vec<(String, String)>,
     /// A ConfigMap whose entries become the sidecar's environment.
     pub config_map: Option<String>,
     /// Replace values that the job sets itself.
@@ -57,6 +59,7 @@ impl Default for Options {
             agent_image: names::AGENT_IMAGE.to_owned(),
             env: Vec::new(),
             path_api: None,
+            agent_env: Vec::new(),
             config_map: None,
             force: false,
             host_network: false,

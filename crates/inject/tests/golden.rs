@@ -44,6 +44,7 @@ fn a_statefulset_with_a_sidecar_and_empty_collections() {
         mode: Mode::Sidecar,
         path_api: Some("http://[2001:db8::5]:30800".to_owned()),
         config_map: Some("srv6".to_owned()),
+        agent_env: vec![("SRV6_POLICY".to_owned(), "load".to_owned())],
         ..Options::default()
     };
     golden("statefulset", &options);
@@ -59,7 +60,10 @@ fn values_are_replaced_by_force_only_and_come_back_as_they_were_spelled() {
     let forced = Options { strict: true, force: true, ..Options::default() };
     let notes = golden("kubeflow", &forced);
     let [note] = notes.as_slice() else { panic!("{notes:?}") };
-    assert!(note.contains("-x NCCL_NET_PLUGIN -x NCCL_NET -x SRV6_STRICT"), "{note}");
+    assert!(
+        note.contains("-x NCCL_NET_PLUGIN -x NCCL_NET_PLUGIN_REF_COUNT -x NCCL_NET -x SRV6_STRICT"),
+        "{note}"
+    );
 
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/manifests");
     let input = fs::read_to_string(folder.join("kubeflow.in.yaml")).unwrap();

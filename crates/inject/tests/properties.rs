@@ -7,7 +7,7 @@
 )]
 
 use proptest::prelude::*;
-use srv6_inject::{Mode, Options, State, check, inject, remove};
+use srv6_inject::{Mode, Options, Pytorch, State, check, inject, remove};
 
 /// A pod's spec and metadata in one of the many ways in which people write them.
 #[derive(Debug, Clone)]
@@ -92,6 +92,21 @@ fn items(items: &[String], indented: bool) -> String {
     shifted(&items, if indented { 2 } else { 0 })
 }
 
+fn workload(version: &str, kind: &str, lines: &str, template: &str) -> String {
+    let template = shifted(template, 4);
+    format!(
+        "apiVersion: {version}\nkind: {kind}\nmetadata:\n  name: w\nspec:\n{lines}  template:\n{template}"
+    )
+}
+
+fn replicas(kind: &str, key: &str, roles: [&str; 2], template: &str) -> String {
+    let role = |role: &str| format!("    {role}:\n      template:\n{}", shifted(template, 8));
+    let [first, second] = roles.map(role);
+    format!(
+        "apiVersion: kubeflow.org/v1\nkind: {kind}\nmetadata:\n  name: w\nspec:\n  {key}:\n{first}{second}"
+    )
+}
+
 impl Written {
     fn template(&self) -> String {
         let containers: Vec<String> = (0..self.containers)
@@ -121,6 +136,16 @@ impl Written {
                     shifted(&tasks, 2)
                 )
             }
+            3 => workload("apps/v1", "Deployment", "", &template),
+            4 => workload("apps/v1", "StatefulSet", "  serviceName: s\n  replicas: 2\n", &template),
+            5 => workload(
+                "batch/v1",
+                "Job",
+                "  completionMode: Indexed\n  completions: 2\n  parallelism: 2\n",
+                &template,
+            ),
+            6 => replicas("PyTorchJob", "pytorchReplicaSpecs", ["Master", "Worker"], &template),
+            7 => replicas("MPIJob", "mpiReplicaSpecs", ["Launcher", "Worker"], &template),
             _ => {
                 let item = format!("apiVersion: v1\nkind: Pod\n{template}");
                 format!("apiVersion: v1\nkind: List\nitems:\n{}", items(&[item.clone(), item], self.indented))
@@ -136,12 +161,18 @@ const OTHERS: [&str; 3] = [
 ];
 
 fn options() -> impl Strategy<Value = Options> {
-    any::<(bool, bool, bool, bool, bool)>().prop_map(|(sidecar, shim, strict, force, library_path)| Options {
+    let switches = any::<(bool, bool, bool, bool, bool)>();
+    let rest = (any::<(bool, bool, bool)>(), any::<bool>());
+    (switches, rest).prop_map(|((sidecar, shim, strict, force, library_path), (texts, env))| Options {
         mode: if sidecar { Mode::Sidecar } else { Mode::Node },
         shim,
         strict,
         force,
         library_path,
+        path_api: texts.0.then(|| "http://[2001:db8::5]:30800".to_owned()),
+        config_map: texts.1.then(|| "srv6".to_owned()),
+        agent_env: Vec::from_iter(texts.2.then(|| ("SRV6_POLICY".to_owned(), "load: # x".to_owned()))),
+        env: Vec::from_iter(env.then(|| ("NCCL_DEBUG".to_owned(), "INFO".to_owned()))),
         ..Options::default()
     })
 }
@@ -152,7 +183,7 @@ proptest! {
     #[test]
     fn injection_adds_and_removal_takes_away(
         (one, other) in (written(), written()),
-        (kind, second) in (0..4_usize, 0..4_usize),
+        (kind, second) in (0..9_usize, 0..9_usize),
         others in (0..3_usize, 0..3_usize),
         (crlf, open) in any::<(bool, bool)>(),
         options in options(),
@@ -183,6 +214,26 @@ proptest! {
         let switched = inject(&injected.text, &plain).unwrap();
         prop_assert_eq!(remove(&switched.text).unwrap().1, injected.reports.len());
         prop_assert!(check(&switched.text, &plain).unwrap().iter().all(|(_, state)| *state == State::Current));
+    }
+
+    #[test]
+    fn ranks_are_added_and_taken_away(
+        one in written(),
+        kind in 4..8_usize,
+        (wait, crlf) in any::<(bool, bool)>(),
+        port in 1_u16..,
+        options in options(),
+    ) {
+        let text = one.document(kind);
+        let text = if crlf { text.replace('\n', "\r\n") } else { text };
+        let options = Options { pytorch: Some(Pytorch { wait, port, ..Pytorch::default() }), ..options };
+        let injected = inject(&text, &options).unwrap_or_else(|error| panic!("{error:?}\n{text}"));
+        prop_assert_eq!(&inject(&injected.text, &options).unwrap(), &injected);
+        prop_assert!(check(&injected.text, &options).unwrap().iter().all(|(_, state)| *state == State::Current));
+        prop_assert_eq!(remove(&injected.text).unwrap().0, text);
+        let ranked = kind < 6;
+        prop_assert_eq!(injected.text.matches("kind: Service").count(), usize::from(ranked));
+        prop_assert_eq!(injected.text.contains("wait-for-master"), ranked && wait);
     }
 
     #[test]

@@ -94,6 +94,31 @@ fn a_pair_of_statefulsets_counts_workers_from_1() {
 }
 
 #[test]
+fn the_service_of_a_pair_selects_the_master() {
+    let named = |name: &str| statefulset(name, 1).replace("app: train", &format!("app: {name}"));
+    let (master, worker) = (named("run-master"), named("run-worker"));
+    let service = |text: &str| {
+        let new = injected(text, &options(false));
+        assert_eq!(new.matches("kind: Service").count(), 1, "{new}");
+        new.split("kind: Service").nth(1).unwrap().to_owned()
+    };
+    for text in [format!("{master}---\n{worker}"), format!("{worker}---\n{master}")] {
+        assert!(service(&text).contains("selector:\n    app: run-master\n"), "{}", service(&text));
+    }
+    let no_gpu = master.replace("nvidia.com/gpu", "cpu");
+    assert!(service(&format!("{worker}---\n{no_gpu}")).contains("selector:\n    app: run-master\n"));
+    // With names of their own, each has a Service of its own.
+    let other = worker.replace("serviceName: train", "serviceName: workers");
+    let new = injected(&format!("{other}---\n{master}"), &options(false));
+    let services: Vec<_> = new.split("kind: Service\n").skip(1).collect();
+    assert!(services[0].contains("  name: train\n") && services[0].contains("app: run-master\n"), "{new}");
+    assert!(services[1].contains("  name: workers\n") && services[1].contains("app: run-worker\n"), "{new}");
+    let nameless = master.replace("  serviceName: train\n", "");
+    let error = refused(&format!("{worker}---\n{nameless}"));
+    assert!(error.contains("\"run-master\" without spec.serviceName, so rank 0 has no name"), "{error}");
+}
+
+#[test]
 fn an_indexed_job_has_its_ranks_and_names() {
     let new = injected(INDEXED, &options(true));
     for line in
@@ -117,6 +142,29 @@ fn beside_volcanos_own_plugin_only_a_wait_is_added() {
     let waits = injected(VOLCANO, &options(true));
     assert_eq!(waits.matches("name: wait-for-master").count(), 1, "the worker's: {waits}");
     assert!(!waits.contains("name: MASTER_ADDR") && waits.contains("- train-master-0.train\n"), "{waits}");
+}
+
+#[test]
+fn the_wait_goes_by_the_jobs_own_arguments_of_the_plugin() {
+    let arguments = "pytorch: [\"--master=boss\", \"--worker=hand\", \"--port=5000\"]";
+    let job = VOLCANO.replace("pytorch: []", arguments).replace("name: master", "name: boss");
+    let new = injected(&job.replace("name: worker", "name: hand"), &options(true));
+    assert_eq!(new.matches("name: wait-for-master").count(), 1, "{new}");
+    assert!(new.contains("- train-boss-0.train\n") && new.contains("- \"5000\"\n"), "{new}");
+}
+
+#[test]
+fn what_a_job_shares_is_written_out_too() {
+    let volumes = "  volumes:\n  - {mountPath: /data, volumeClaimName: data}\n  - mountPath: /out\n    volumeClaim: {accessModes: \
+                   [ReadWriteMany]}\n";
+    let text = format!("{}{volumes}", VOLCANO.replace("pytorch: []", "ssh: []"));
+    let done = inject(&text, &options(false)).unwrap().text;
+    assert_eq!(done.matches("kind: PersistentVolumeClaim").count(), 1, "{done}");
+    for line in
+        ["claimName: data\n", "claimName: train-volume-1\n", "mountPath: /data\n", "mountPath: /out\n"]
+    {
+        assert_eq!(done.matches(line).count(), 3, "{line}: {done}");
+    }
 }
 
 #[test]

@@ -52,6 +52,9 @@ fn names_and_paths_that_are_taken_are_named() {
         let error = refused(&format!("{POD}{lines}"), &Options::default());
         assert!(error.contains(wanted), "{error}");
     }
+    let labelled = POD.replace("  name: p\n", "  name: p\n  labels: {nccl-net-srv6/steered-by: me}\n");
+    let error = refused(&labelled, &Options::default());
+    assert!(error.contains("label \"nccl-net-srv6/steered-by\" is taken"), "{error}");
 }
 
 #[test]
@@ -84,6 +87,53 @@ fn a_value_from_elsewhere_is_not_overridden() {
     );
     let notes = &inject(&pod, &Options::default()).unwrap().reports[0].1.notes;
     assert_eq!(*notes, ["container c: keeps its own SRV6_MODE=(valueFrom)"]);
+}
+
+#[test]
+fn what_may_come_from_elsewhere_is_told() {
+    let from = "    env:\n    - {name: NCCL_NET, value: IB}\n    envFrom:\n    - configMapRef: {name: nccl}\n    \
+                - secretRef: {name: keys}\n      prefix: LD_\n    - secretRef: {name: other}\n      prefix: AWS_\n";
+    let pod = format!("{POD}{from}");
+    let options = Options { shim: true, strict: true, ..Options::default() };
+    let notes = inject(&pod, &options).unwrap().reports.remove(0).1.notes;
+    assert_eq!(
+        notes,
+        [
+            "container c: takes variables from ConfigMap nccl (envFrom), which can't be seen here; what is injected wins over \
+             NCCL_NET_PLUGIN, NCCL_NET_PLUGIN_REF_COUNT, SRV6_STRICT, SRV6_MODE, SRV6_AGENT_SOCKET, SRV6_JOB, LD_PRELOAD: what is to \
+             stay has to be set in env",
+            "container c: takes variables from Secret keys (envFrom), which can't be seen here; what is injected wins over LD_PRELOAD: \
+             what is to stay has to be set in env",
+            "container c: keeps its own NCCL_NET=IB",
+        ]
+    );
+    let forced = inject(&pod, &Options { force: true, ..options }).unwrap();
+    assert_eq!(forced.reports[0].1.notes, [""; 0], "who forces wants them to be overridden");
+}
+
+#[test]
+fn pods_of_one_workload_are_one_job() {
+    let job = |metadata: serde_json::Value| {
+        let mut pod = serde_json::json!({ "metadata": metadata, "spec": { "containers": [
+            { "name": "c", "resources": { "limits": { "nvidia.com/gpu": "1" } } }] } });
+        inject_pod(&mut pod, &Options::default()).unwrap();
+        let env = pod["spec"]["containers"][0]["env"].as_array().unwrap();
+        env.iter().find(|one| one["name"] == "SRV6_JOB").unwrap().clone()
+    };
+    let owned = |kind: &str, name: &str| {
+        serde_json::json!({
+            "name": "p-0", "labels": { "pod-template-hash": "5d9c" },
+            "ownerReferences": [{ "kind": "Other", "name": "o" }, { "kind": kind, "name": name, "controller": true }],
+        })
+    };
+    assert_eq!(job(owned("StatefulSet", "train"))["value"], "train");
+    assert_eq!(job(owned("ReplicaSet", "train-5d9c"))["value"], "train");
+    assert_eq!(job(owned("ReplicaSet", "bare"))["value"], "bare");
+    let field = |metadata| job(metadata)["valueFrom"]["fieldRef"]["fieldPath"].clone();
+    assert_eq!(field(owned("Elsewhere", "x")), "metadata.name");
+    let mut labelled = owned("StatefulSet", "train");
+    labelled["labels"]["volcano.sh/job-name"] = "v".into();
+    assert_eq!(field(labelled), "metadata.labels['volcano.sh/job-name']");
 }
 
 #[test]

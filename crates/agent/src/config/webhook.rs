@@ -7,6 +7,8 @@ use std::time::Duration;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use srv6_inject::{Mode, Options, names};
 
+use super::fields::{FIELDS, SHARED};
+
 /// What the command line says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WebhookConfig {
@@ -68,6 +70,11 @@ pub(super) fn command() -> Command {
         .arg(value("plugin-image", "IMAGE", "Image that brings the libraries").default_value(names::PLUGIN_IMAGE))
         .arg(value("agent-image", "IMAGE", "Image of the agent in a pod").default_value(names::AGENT_IMAGE))
         .arg(value("path-api", "URL", "JALAPENO_API_ENDPOINT of whoever steers in the pod"))
+        .arg(
+            value("agent-env", "NAME=VALUE", "A setting of the agent in a pod; again for more. What is empty counts as unset")
+                .action(ArgAction::Append)
+                .value_parser(setting),
+        )
         .arg(value("config-map", "NAME", "ConfigMap of the pod's namespace with settings of the agent in a pod"))
         .arg(
             value("env", "NAME=VALUE", "A variable for the steered containers; again for more")
@@ -91,6 +98,13 @@ impl WebhookConfig {
             agent_image: text("agent-image").unwrap_or_default(),
             env: matches.get_many("env").into_iter().flatten().cloned().collect(),
             path_api: text("path-api"),
+            agent_env: matches
+                .get_many::<(String, String)>("agent-env")
+                .into_iter()
+                .flatten()
+                .filter(|(_, value)| !value.is_empty())
+                .cloned()
+                .collect(),
             config_map: text("config-map"),
             ..Options::default()
         };
@@ -102,6 +116,16 @@ impl WebhookConfig {
             log: matches.get_one("srv6-log").copied().unwrap_or(log::LevelFilter::Info),
             injection,
         }
+    }
+}
+
+/// `NAME=VALUE`, where the name is one of the agent's settings.
+fn setting(text: &str) -> Result<(String, String), String> {
+    let known = |name: &str| SHARED.iter().chain(&FIELDS).any(|field| field.name == name);
+    match text.split_once('=') {
+        Some((name, value)) if known(name) => Ok((name.to_owned(), value.to_owned())),
+        Some(_) => Err("no such setting of the agent; want one of docs/CONFIG.md".to_owned()),
+        None => Err("want NAME=VALUE".to_owned()),
     }
 }
 
@@ -155,6 +179,8 @@ mod tests {
             "--plugin-image=r.example/nccl-net-srv6:1",
             "--agent-image=r.example/srv6d:1",
             "--path-api=http://[2001:db8::5]:30800",
+            "--agent-env=SRV6_POLICY=load",
+            "--agent-env=DEST_FUNCTION=",
             "--config-map=srv6",
             "--env=SRV6_PATHS=4",
             "--env=NCCL_DEBUG=INFO",
@@ -168,6 +194,7 @@ mod tests {
             plugin_image: "r.example/nccl-net-srv6:1".to_owned(),
             agent_image: "r.example/srv6d:1".to_owned(),
             path_api: Some("http://[2001:db8::5]:30800".to_owned()),
+            agent_env: vec![("SRV6_POLICY".to_owned(), "load".to_owned())],
             config_map: Some("srv6".to_owned()),
             env: variables.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
             ..Options::default()
@@ -184,6 +211,7 @@ mod tests {
             ("--env=A-B=1", "want NAME=VALUE"),
             ("--env=1A=1", "want NAME=VALUE"),
             ("--env=SRV6_PAHTS=4", "no such setting"),
+            ("--agent-env=SRV6_POLCY=load", "no such setting of the agent"),
             ("--srv6-log=loud", "'loud' for '--srv6-log <LEVEL>'"),
         ] {
             let refused = parse(&[argument]).unwrap_err();

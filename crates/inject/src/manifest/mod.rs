@@ -41,7 +41,7 @@ pub fn inject(text: &str, options: &Options) -> Result<Injected, Error> {
         for target in found {
             let group = target.group(&new, &others).map_err(|error| target.fault(&document, error))?;
             let (member, service) = group.unzip();
-            services.extend(service.flatten());
+            services.extend(service.into_iter().flatten());
             set_ordinals(&mut new, &target.workload, &target.template, false);
             let ordinals = member.as_ref().is_some_and(|member| member.ordinals);
             let done = target.on(&document, member, |place| match new.pointer_mut(&target.template.at) {
@@ -166,7 +166,7 @@ impl Target {
         &self,
         document: &Value,
         others: &[(Workload, Value)],
-    ) -> Result<Option<(Member, Option<Value>)>, Error> {
+    ) -> Result<Option<(Member, Vec<Value>)>, Error> {
         let mut before = document.clone();
         set_ordinals(&mut before, &self.workload, &self.template, false);
         if let Some(pod) = before.pointer_mut(&self.template.at) {
@@ -202,8 +202,8 @@ fn written_out(text: &str, options: &Options) -> Result<(String, Vec<(String, Re
             new.push_str(&document.text);
             continue;
         };
-        let pytorch::Expanded { pods, service } = pytorch::expand(&value, pytorch, options)?;
-        let texts: Vec<String> = pods.iter().chain([&service]).map(yaml::document).collect();
+        let pytorch::Expanded { pods, service, claims } = pytorch::expand(&value, pytorch, options)?;
+        let texts: Vec<String> = claims.iter().chain(&pods).chain([&service]).map(yaml::document).collect();
         if document.text.starts_with("---") {
             new.push_str("---\n");
         }

@@ -30,6 +30,8 @@ pub(super) fn of_steering(options: &Options, job: &Source) -> Vec<Variable> {
     } else {
         wanted.push(value("NCCL_NET_PLUGIN", &format!("{}/{}", names::MOUNT_DIR, names::PLUGIN_FILE)));
     }
+    // NCCL 2.28.3 to 2.29.7 unload a plugin with its last communicator, and don't find it for the next.
+    wanted.push(value("NCCL_NET_PLUGIN_REF_COUNT", "1"));
     if options.strict {
         wanted.push(value("NCCL_NET", "SRv6"));
         wanted.push(value("SRV6_STRICT", "1"));
@@ -71,6 +73,9 @@ pub(super) fn set(
     record: &mut Record,
     notes: &mut Vec<String>,
 ) -> Result<(), Error> {
+    if !force {
+        notes.extend(from_elsewhere(container, name, wanted));
+    }
     let env = list(container, "env", &format!("{name}/"), record)?;
     for (variable, source) in wanted {
         let Some(entry) = env.iter_mut().rev().find(|entry| name_of(entry) == Some(variable)) else {
@@ -83,19 +88,18 @@ pub(super) fn set(
             record.env.entry(name.to_owned()).or_default().push(variable.clone());
             continue;
         };
-        let from_elsewhere =
-            |doing| Error::ValueFrom { container: name.to_owned(), name: variable.clone(), doing };
+        let unknown = |doing| Error::ValueFrom { container: name.to_owned(), name: variable.clone(), doing };
         let elsewhere = entry.get("valueFrom").is_some();
         let value = entry.get("value").and_then(Value::as_str).unwrap_or_default().to_owned();
         let new = match source {
-            Source::Behind(_) if elsewhere => return Err(from_elsewhere("extended")),
+            Source::Behind(_) if elsewhere => return Err(unknown("extended")),
             Source::Behind(ours) if value.split([':', ' ']).any(|one| one == ours) => continue,
             Source::Behind(ours) if value.is_empty() => ours.clone(),
             Source::Behind(ours) => format!("{value}:{ours}"),
             Source::Value(ours) if !elsewhere && *ours == value => continue,
             Source::Field(_) if *entry == entry_of(variable, source) => continue,
             Source::Value(ours) if force && !elsewhere => ours.clone(),
-            Source::Value(_) if force => return Err(from_elsewhere("replaced")),
+            Source::Value(_) if force => return Err(unknown("replaced")),
             // Who the job is, the job may say itself, force or not.
             Source::Value(_) | Source::Field(_) => {
                 let shown = if elsewhere { "(valueFrom)" } else { value.as_str() };
@@ -113,6 +117,34 @@ pub(super) fn set(
         }
     }
     Ok(())
+}
+
+/// What the container takes from ConfigMaps and Secrets, whose content nobody sees here, and `env` wins over.
+fn from_elsewhere(container: &Map<String, Value>, name: &str, wanted: &[Variable]) -> Vec<String> {
+    let is_own = |variable: &str| {
+        let env = container.get("env").and_then(Value::as_array).into_iter().flatten();
+        env.filter_map(name_of).any(|own| own == variable)
+    };
+    let sources = container.get("envFrom").and_then(Value::as_array).into_iter().flatten();
+    let note = |source: &Value| {
+        let prefix = source.get("prefix").and_then(Value::as_str).unwrap_or_default();
+        let names: Vec<&str> = wanted
+            .iter()
+            .map(|(variable, _)| variable.as_str())
+            .filter(|variable| variable.starts_with(prefix) && !is_own(variable))
+            .collect();
+        let map = source.get("configMapRef").map(|one| ("ConfigMap", one));
+        let (kind, reference) = map.or_else(|| source.get("secretRef").map(|one| ("Secret", one)))?;
+        let source = name_of(reference).unwrap_or_default();
+        (!names.is_empty()).then(|| {
+            format!(
+                "container {name}: takes variables from {kind} {source} (envFrom), which can't be seen here; what is injected wins \
+                 over {}: what is to stay has to be set in env",
+                names.join(", ")
+            )
+        })
+    };
+    sources.filter_map(note).collect()
 }
 
 fn entry_of(name: &str, source: &Source) -> Value {

@@ -251,6 +251,20 @@ fn annotate(pod: &mut Map<String, Value>, options: &Options, mut record: Record)
         record.made.push("metadata".to_owned());
     }
     let metadata = object(pod, "metadata", "metadata")?;
+    if !metadata.contains_key("labels") {
+        metadata.insert("labels".to_owned(), json!({}));
+        record.made.push("labels".to_owned());
+    }
+    let labels = object(metadata, "labels", "metadata.labels")?;
+    if labels.contains_key(names::STEERED_BY) {
+        return Err(Error::Taken { what: "label", name: names::STEERED_BY.to_owned() });
+    }
+    let mode = match options.mode {
+        Mode::Node => "node",
+        Mode::Sidecar => "sidecar",
+    };
+    labels.insert(names::STEERED_BY.to_owned(), json!(mode));
+    record.label = true;
     if !metadata.contains_key("annotations") {
         metadata.insert("annotations".to_owned(), json!({}));
         record.made.push("annotations".to_owned());
@@ -272,13 +286,32 @@ fn version_of(image: &str) -> &str {
     name.split_once('@').or_else(|| name.split_once(':')).map_or("latest", |(_, version)| version)
 }
 
-/// The job's name: the first label that says it, else the pod's own name.
+/// The job's name: the first label that says it, else the workload that owns the pod, else the pod's own name.
 fn job_of(pod: &Value) -> Source {
     let labels = pod.pointer("/metadata/labels");
     let label = JOB_LABELS.iter().find(|label| labels.is_some_and(|labels| labels.get(**label).is_some()));
-    Source::Field(
-        label.map_or_else(|| "metadata.name".to_owned(), |label| format!("metadata.labels['{label}']")),
-    )
+    match (label, owner_of(pod)) {
+        (Some(label), _) => Source::Field(format!("metadata.labels['{label}']")),
+        (None, Some(owner)) => Source::Value(owner),
+        (None, None) => Source::Field("metadata.name".to_owned()),
+    }
+}
+
+/// The workload whose pod this is, by the name that its manifest has, so that all of its pods are one job.
+fn owner_of(pod: &Value) -> Option<String> {
+    let owners = pod.pointer("/metadata/ownerReferences")?.as_array()?;
+    let owner = owners.iter().find(|owner| owner.get("controller") == Some(&Value::Bool(true)))?;
+    let (kind, name) = (owner.get("kind")?.as_str()?, name_of(owner)?);
+    match kind {
+        "StatefulSet" | "DaemonSet" => Some(name.to_owned()),
+        "ReplicaSet" => {
+            // A Deployment's ReplicaSet is called by its pods' hash besides.
+            let hash = pod.pointer("/metadata/labels/pod-template-hash").and_then(Value::as_str);
+            let deployment = hash.and_then(|hash| name.strip_suffix(hash)?.strip_suffix('-'));
+            Some(deployment.unwrap_or(name).to_owned())
+        }
+        _ => None,
+    }
 }
 
 /// Whether the names and paths that injection needs are free.

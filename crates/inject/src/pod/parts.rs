@@ -32,7 +32,11 @@ pub(super) fn agent(options: &Options, group: Option<u64>) -> Value {
     if let Some(endpoint) = &options.path_api {
         env.push(json!({ "name": "JALAPENO_API_ENDPOINT", "value": endpoint }));
     }
-    if let Some(group) = group {
+    for (name, value) in &options.agent_env {
+        env.retain(|one| super::name_of(one) != Some(name));
+        env.push(json!({ "name": name, "value": value }));
+    }
+    if let (Some(group), false) = (group, options.agent_env.iter().any(|(name, _)| name == "SRV6D_GROUP")) {
         env.push(json!({ "name": "SRV6D_GROUP", "value": group.to_string() }));
     }
     let mut container = json!({

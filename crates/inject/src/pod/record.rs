@@ -27,6 +27,9 @@ pub(crate) struct Record {
     /// Init containers added.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) init: Vec<String>,
+    /// The label was added.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) label: bool,
     /// `spec.subdomain` was added.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) subdomain: bool,
@@ -83,7 +86,12 @@ impl Record {
                         annotations.shift_remove(name);
                     }
                 }
-                self.drop_made(metadata, "", &["annotations"]);
+                if let (true, Some(labels)) =
+                    (self.label, metadata.get_mut("labels").and_then(Value::as_object_mut))
+                {
+                    labels.shift_remove(names::STEERED_BY);
+                }
+                self.drop_made(metadata, "", &["annotations", "labels"]);
             }
             self.drop_made(pod, "", &["metadata"]);
         }

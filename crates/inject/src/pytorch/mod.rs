@@ -1,13 +1,15 @@
 //! What Volcano's plugin `pytorch` gives the pods of a job, for clusters without it: rank 0's address, ranks, a port, a wait.
 
+mod arguments;
 mod volcano;
+mod volumes;
 
 use serde_json::{Value, json};
 
 pub(crate) use volcano::{Expanded, expand, lists_plugin};
 
 use crate::manifest::{Kind, Workload};
-use crate::pod::{Member, Source, Variable};
+use crate::pod::{Member, Source, Variable, name_of};
 use crate::{Error, Options, Pytorch, names};
 
 /// Where rank 0 of a job is, and how many ranks there are.
@@ -82,7 +84,7 @@ fn script(address: &str, port: u16, timeout_s: u32) -> String {
     )
 }
 
-/// What the pods of a workload get, and the Service that gives rank 0 its name.
+/// What the pods of a workload get, and the Services that give them, and rank 0, their names.
 ///
 /// # Errors
 /// The workload can't say each pod's rank, or has no rank 0.
@@ -92,7 +94,7 @@ pub(crate) fn member(
     role: &str,
     others: &[(Workload, Value)],
     options: &Options,
-) -> Result<Option<(Member, Option<Value>)>, Error> {
+) -> Result<Option<(Member, Vec<Value>)>, Error> {
     let Some(pytorch) = &options.pytorch else { return Ok(None) };
     let fault = |reason: String| Error::Pytorch {
         what: format!("{}/{}", workload.kind.name(), workload.name),
@@ -102,17 +104,19 @@ pub(crate) fn member(
         Kind::StatefulSet => of_statefulset(workload, object, others, (pytorch, options), fault).map(Some),
         Kind::Job => of_indexed_job(workload, object, (pytorch, options), fault).map(Some),
         // The variables are Volcano's to set; the wait is too, unless it wasn't asked.
-        Kind::VolcanoJob => match volcano::group(object, pytorch) {
-            Some(group) if pytorch.wait && role == pytorch.worker => {
-                let wait = Some(group.wait(pytorch, options, None));
-                Ok(Some((
-                    Member { env: Vec::new(), port: None, wait, subdomain: None, ordinals: false },
-                    None,
-                )))
+        Kind::VolcanoJob => {
+            let own = arguments::of_job(object, pytorch);
+            match volcano::group(object, &own) {
+                Some(group) if pytorch.wait && role == own.worker => {
+                    let wait = Some(group.wait(&own, options, None));
+                    let member =
+                        Member { env: Vec::new(), port: None, wait, subdomain: None, ordinals: false };
+                    Ok(Some((member, Vec::new())))
+                }
+                Some(_) => Ok(None),
+                None => Err(fault(format!("has no task {:?}, which would be rank 0 (--master)", own.master))),
             }
-            Some(_) => Ok(None),
-            None => Err(fault(format!("has no task {:?}, which would be rank 0 (--master)", pytorch.master))),
-        },
+        }
         // The training operator's own: it sets the variables itself. Pods and the others have no place in a group.
         _ => Ok(None),
     }
@@ -124,7 +128,7 @@ fn of_statefulset(
     others: &[(Workload, Value)],
     (pytorch, options): (&Pytorch, &Options),
     fault: impl Fn(String) -> Error,
-) -> Result<(Member, Option<Value>), Error> {
+) -> Result<(Member, Vec<Value>), Error> {
     let replicas = |object: &Value| object.pointer("/spec/replicas").and_then(Value::as_u64).unwrap_or(1);
     let service_of =
         |object: &Value| object.pointer("/spec/serviceName").and_then(Value::as_str).map(str::to_owned);
@@ -139,6 +143,11 @@ fn of_statefulset(
     let alone = |name: String| fault(format!("has no StatefulSet {name:?} beside it"));
     let index = Source::Field("metadata.labels['apps.kubernetes.io/pod-index']".to_owned());
     let first = object.pointer("/spec/ordinals/start").and_then(Value::as_u64);
+    let service_for = |name: &str, object: &Value| {
+        let selector = object.pointer("/spec/selector/matchLabels").cloned().unwrap_or_else(|| json!({}));
+        headless(name, object, selector, pytorch.port)
+    };
+    let mut services = Vec::new();
     let (address, size, rank, ordinals, wait) =
         if let Some((name, worker)) = partner(&pytorch.master, &pytorch.worker) {
             if replicas(object) != 1 {
@@ -156,7 +165,14 @@ fn of_statefulset(
                     "has pods that don't begin at 1; want spec.ordinals.start: 1, or none".to_owned(),
                 ));
             }
-            let address = format!("{name}-0.{}", service_of(master).unwrap_or_default());
+            let masters = service_of(master).ok_or_else(|| {
+                fault(format!(
+                    "has beside it StatefulSet {name:?} without spec.serviceName, so rank 0 has no name"
+                ))
+            })?;
+            // Rank 0's name is what counts: where both have one Service, it selects the master.
+            services.push(service_for(&masters, master));
+            let address = format!("{name}-0.{masters}");
             // With pods that begin at 1, a worker's index is its rank.
             (address, 1 + replicas(object), index, first.is_none(), true)
         } else {
@@ -167,10 +183,12 @@ fn of_statefulset(
         };
     let group = Group { address, port: pytorch.port, size };
     let wait = (pytorch.wait && wait).then(|| group.wait(pytorch, options, Some(&rank)));
-    let selector = object.pointer("/spec/selector/matchLabels").cloned().unwrap_or_else(|| json!({}));
+    if services.iter().all(|other| other.get("metadata").and_then(name_of) != Some(&service)) {
+        services.push(service_for(&service, object));
+    }
     let member =
         Member { env: group.env(Some(rank)), port: Some(group.port), wait, subdomain: None, ordinals };
-    Ok((member, Some(headless(&service, object, selector, group.port))))
+    Ok((member, services))
 }
 
 fn of_indexed_job(
@@ -178,7 +196,7 @@ fn of_indexed_job(
     object: &Value,
     (pytorch, options): (&Pytorch, &Options),
     fault: impl Fn(String) -> Error,
-) -> Result<(Member, Option<Value>), Error> {
+) -> Result<(Member, Vec<Value>), Error> {
     let number = |key: &str| object.pointer(&format!("/spec/{key}")).and_then(Value::as_u64);
     if object.pointer("/spec/completionMode").and_then(Value::as_str) != Some("Indexed") {
         return Err(fault(
@@ -206,7 +224,7 @@ fn of_indexed_job(
     let subdomain = Some(service);
     let member =
         Member { env: group.env(Some(rank)), port: Some(group.port), wait, subdomain, ordinals: false };
-    Ok((member, Some(headless)))
+    Ok((member, vec![headless]))
 }
 
 /// A Service that gives each pod a name, also while it isn't ready: rank 0 gets ready by being found.

@@ -4,7 +4,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::Group;
+use super::{Group, volumes};
 use crate::pod::{Source, name_of};
 use crate::{Error, Options, Pytorch, names};
 
@@ -15,6 +15,8 @@ pub(crate) struct Expanded {
     pub(crate) pods: Vec<Value>,
     /// The headless Service that gives the pods their names.
     pub(crate) service: Value,
+    /// The PersistentVolumeClaims that Volcano makes of `spec.volumes`.
+    pub(crate) claims: Vec<Value>,
 }
 
 /// Whether the job leaves ranks to Volcano.
@@ -54,11 +56,13 @@ pub(crate) fn expand(job: &Value, pytorch: &Pytorch, options: &Options) -> Resul
     if group(job, pytorch).is_none() {
         return Err(fault(&format!("has no task {:?}, which would be rank 0 (--master)", pytorch.master)));
     }
+    let (volumes, claims) = volumes::of_job(job, name);
     let mut pods = Vec::new();
     for task in job.pointer("/spec/tasks").and_then(Value::as_array).into_iter().flatten() {
         let task_name = name_of(task).unwrap_or("default");
         for index in 0..replicas(task) {
             let mut pod = bare_pod(job, name, task, task_name, index);
+            volumes::mount(&mut pod, &volumes);
             on_pod_create(job, task_name, index, &mut pod, pytorch, options);
             pods.push(pod);
         }
@@ -68,7 +72,7 @@ pub(crate) fn expand(job: &Value, pytorch: &Pytorch, options: &Options) -> Resul
     copy_namespace(job, &mut metadata);
     let spec = json!({ "clusterIP": "None", "publishNotReadyAddresses": true, "selector": labels });
     let service = json!({ "apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec });
-    Ok(Expanded { pods, service })
+    Ok(Expanded { pods, service, claims })
 }
 
 /// What the plugin does to a pod of a task when it is made. Without a task for rank 0 the pod stays as it is.
@@ -148,7 +152,7 @@ fn namespace(job: &Value) -> String {
     job.pointer("/metadata/namespace").and_then(Value::as_str).unwrap_or("default").to_owned()
 }
 
-fn copy_namespace(job: &Value, metadata: &mut Value) {
+pub(super) fn copy_namespace(job: &Value, metadata: &mut Value) {
     if let (Some(namespace), Some(metadata)) = (job.pointer("/metadata/namespace"), metadata.as_object_mut())
     {
         metadata.insert("namespace".to_owned(), namespace.clone());
@@ -156,7 +160,7 @@ fn copy_namespace(job: &Value, metadata: &mut Value) {
 }
 
 /// Edits a member that is a list, or makes it one.
-fn edit(parent: &mut Map<String, Value>, key: &str, work: impl FnOnce(&mut Vec<Value>)) {
+pub(super) fn edit(parent: &mut Map<String, Value>, key: &str, work: impl FnOnce(&mut Vec<Value>)) {
     let mut list = match parent.get_mut(key) {
         Some(Value::Array(list)) => std::mem::take(list),
         _ => Vec::new(),
@@ -317,7 +321,7 @@ mod tests {
         job["spec"]["tasks"][0]["template"]["spec"] =
             json!({ "hostname": "h", "subdomain": "s", "containers": [] });
         let pytorch = Pytorch { master: "chief".to_owned(), port: 5000, ..Pytorch::default() };
-        let Expanded { pods, service } = expand(&job, &pytorch, &Options::default()).unwrap();
+        let Expanded { pods, service, .. } = expand(&job, &pytorch, &Options::default()).unwrap();
         let worker = created(&job, "worker", 0, pod(&[]), &pytorch);
         assert_eq!(worker["spec"]["containers"][0]["env"][0]["value"], "h.s");
         assert_eq!(worker["spec"]["containers"][0]["env"][1]["value"], "5000");
