@@ -9,8 +9,8 @@ use srv6_pathserver::{Options, Server};
 /// Answers the Jalapeno path API over a topology file, until interrupted
 ///
 /// Anyone who reaches the address may ask for paths, write loads, and with POST /srv6/v1/load/reset and
-/// POST /srv6/v1/topology take them back or replace the topology: listen beyond loopback only in a network that
-/// is yours.
+/// POST /srv6/v1/topology take them back or replace the topology, unless --read-only forbids the latter two: listen beyond loopback only
+/// in a network that is yours.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ServeArgs {
     /// Topology: a JSON file, several separated by commas, or a folder with hosts.json, fabric-node.json and
@@ -26,6 +26,9 @@ pub(crate) struct ServeArgs {
     /// Collection of hosts that come without a collection name
     #[arg(long, value_name = "NAME", default_value = "hosts")]
     hosts: String,
+    /// Refuse to take back loads and to replace the topology, with status 403; loads are still counted
+    #[arg(long)]
+    read_only: bool,
     /// Answer some errors with an empty detail, as the original API does, instead of one that says what is wrong
     #[arg(long)]
     strict_compat: bool,
@@ -38,6 +41,7 @@ pub(crate) fn run(args: ServeArgs) -> anyhow::Result<()> {
         graph: args.graph,
         hosts: args.hosts,
         strict_compat: args.strict_compat,
+        read_only: args.read_only,
         ..Options::default()
     };
     let server = Server::bind(args.listen, &documents, options)?;

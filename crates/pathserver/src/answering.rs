@@ -27,6 +27,10 @@ pub(crate) async fn respond(State(shared): State<Arc<Shared>>, request: Request)
     let mut response = match Target::of(request.method(), request.uri().path()) {
         Target::Compatible(Call::Health) => answer(shared, Call::Health, request, None).await,
         Target::Compatible(call) => compatible(shared, call, request).await,
+        Target::Added(_) if shared.service.options.read_only => {
+            let detail = "this server is read-only: its topology and loads are changed by whoever runs it, or without --read-only";
+            refuse(StatusCode::FORBIDDEN, detail).into_response()
+        }
         Target::Added(addition) => added(shared, addition, request).await,
         Target::Redirect(path) => redirect(&request, &path),
         Target::Method(allowed) => {

@@ -9,6 +9,8 @@ pub struct Options {
     pub hosts: String,
     /// Answer errors with the empty detail of the original instead of one that says what is wrong.
     pub strict_compat: bool,
+    /// Refuse the calls that the original doesn't have: taking back loads, and another topology.
+    pub read_only: bool,
     /// Whose carriers and `srv6_data` fields to make.
     pub generation: Generation,
     /// Take documents that a fabric can't have, such as edges to nowhere: a real database holds them too, and a
@@ -22,6 +24,7 @@ impl Default for Options {
             graph: "fabric_graph".to_owned(),
             hosts: "hosts".to_owned(),
             strict_compat: false,
+            read_only: false,
             generation: Generation::default(),
             unchecked: false,
         }

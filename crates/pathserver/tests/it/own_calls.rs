@@ -29,6 +29,21 @@ fn resetting_loads_starts_the_rotation_anew() {
 }
 
 #[test]
+fn a_server_that_is_read_only_refuses_both_and_answers_on() {
+    let server = start(&fabric4x4(), Options { read_only: true, ..Options::default() });
+    assert_eq!([spine(&server), spine(&server)], ["spine00", "spine01"]);
+    let before = get(&server, "/api/v1/collections/fabric_graph").text;
+    for (path, body) in [("load/reset", String::new()), ("topology", fabric4x4().to_string())] {
+        let answer = post(&server, &format!("/srv6/v1/{path}"), "application/json", &body);
+        assert_eq!(answer.status, 403, "{}", answer.text);
+        let detail = answer.json()["detail"].as_str().unwrap().to_owned();
+        assert!(detail.contains("read-only"), "{detail}");
+    }
+    assert_eq!(get(&server, "/api/v1/collections/fabric_graph").text, before);
+    assert_eq!(spine(&server), "spine02");
+}
+
+#[test]
 fn replacing_the_topology_is_all_or_nothing() {
     let server = start(&fabric4x4(), Options::default());
     spine(&server);
