@@ -85,12 +85,15 @@ fn the_task_prolog_lets_nccl_find_the_plugin() {
         text.lines().map(|line| export(line).expect("an export")).collect()
     };
     let wanted = |path: &str| {
-        let pairs = [("NCCL_NET_PLUGIN", "srv6"), ("LD_LIBRARY_PATH", path)];
+        let pairs =
+            [("NCCL_NET_PLUGIN", "srv6"), ("NCCL_NET_PLUGIN_REF_COUNT", "1"), ("LD_LIBRARY_PATH", path)];
         pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
     };
     assert_eq!(exports(&[]), wanted(libraries));
     let path = [("LD_LIBRARY_PATH", "/opt/cuda/lib64"), ("NCCL_NET_PLUGIN", "srv6")];
     assert_eq!(exports(&path), wanted(&format!("{libraries}:/opt/cuda/lib64")));
+    let own = exports(&[("NCCL_NET_PLUGIN_REF_COUNT", "0")]);
+    assert_eq!(own["NCCL_NET_PLUGIN_REF_COUNT"], "0", "what the user set stays");
     assert_eq!(exports(&[("NCCL_NET_PLUGIN", "none")]), BTreeMap::new());
     assert_eq!(exports(&[("srv6_libraries", "/nowhere")]), BTreeMap::new());
 }
