@@ -209,6 +209,41 @@ fn the_webhook_takes_its_arguments() {
     assert_eq!(modes, [(Node, None), (Sidecar, sidecar), (Node, None), (Node, None)]);
 }
 
+#[test]
+fn agents_in_pods_get_the_settings() {
+    let mut values = values_of_node_mode();
+    values["agent"] = serde_json::json!({ "enabled": false });
+    values["webhook"]["mode"] = "sidecar".into();
+    values["webhook"]["apiServers"] = serde_json::json!(["192.0.2.0/24"]);
+    for documents in [overlay("pod-mode"), chart(&values).unwrap()] {
+        let webhook = container(&documents, "Deployment", "srv6-webhook");
+        let arguments = [vec!["srv6d".to_owned()], arguments(&documents, webhook)].concat();
+        let matches = command().try_get_matches_from(arguments).unwrap();
+        let config = srv6_agent::WebhookConfig::of(matches.subcommand_matches("webhook").unwrap());
+        let given: BTreeMap<String, String> = config.injection.agent_env.into_iter().collect();
+        let map = documents.iter().find(|one| one["data"]["TOPOLOGY_COLLECTION"].is_string()).unwrap();
+        let mut settings: BTreeMap<String, String> = serde_json::from_value(map["data"].clone()).unwrap();
+        assert_eq!(config.injection.path_api, settings.remove("JALAPENO_API_ENDPOINT"));
+        // A sidecar may not give its socket to a group: it has the job's.
+        settings.retain(|name, value| name != "SRV6D_GROUP" && !value.is_empty());
+        assert_eq!(given, settings);
+        // The path server lets in what such a pod is labelled with.
+        let policy = &one(&documents, "NetworkPolicy", "srv6-path-server")["spec"]["ingress"][0]["from"];
+        let label = &policy[1]["podSelector"]["matchLabels"][names::STEERED_BY];
+        assert_eq!((label, policy.as_array().unwrap().len()), (&Value::from("sidecar"), 2));
+    }
+    let restricted = chart(&values).unwrap();
+    let policy = &one(&restricted, "NetworkPolicy", "srv6-webhook")["spec"]["ingress"][0]["from"];
+    assert_eq!(*policy, serde_json::json!([{ "ipBlock": { "cidr": "192.0.2.0/24" } }]));
+    for documents in [overlay("node-mode"), chart(&values_of_node_mode()).unwrap()] {
+        let policy = &one(&documents, "NetworkPolicy", "srv6-path-server")["spec"]["ingress"][0]["from"];
+        assert_eq!(
+            *policy,
+            serde_json::json!([{ "podSelector": { "matchLabels": { "app.kubernetes.io/name": "srv6d" } } }])
+        );
+    }
+}
+
 /// A running `srv6ctl serve`.
 struct PathServer(Child);
 
@@ -253,6 +288,8 @@ fn the_path_server_runs_with_its_arguments_and_answers_where_it_is_asked() {
         let answer = ureq::get(format!("http://{address}{path}")).call().unwrap();
         assert_eq!(answer.status(), 200, "{path}");
     }
+    let refused = ureq::post(format!("http://{address}/srv6/v1/load/reset")).send_empty();
+    assert!(matches!(refused, Err(ureq::Error::StatusCode(403))), "{refused:?}");
 }
 
 #[test]
