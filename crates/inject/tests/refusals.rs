@@ -99,11 +99,10 @@ fn what_may_come_from_elsewhere_is_told() {
     assert_eq!(
         notes,
         [
-            "container c: takes variables from ConfigMap nccl (envFrom), which can't be seen here; what is injected wins over \
-             NCCL_NET_PLUGIN, NCCL_NET_PLUGIN_REF_COUNT, SRV6_STRICT, SRV6_MODE, SRV6_AGENT_SOCKET, SRV6_JOB, LD_PRELOAD: what is to \
-             stay has to be set in env",
-            "container c: takes variables from Secret keys (envFrom), which can't be seen here; what is injected wins over LD_PRELOAD: \
-             what is to stay has to be set in env",
+            "container c: ConfigMap nccl (envFrom) can't be seen here and loses against what is injected; set in env what is to stay of \
+             NCCL_NET_PLUGIN, NCCL_NET_PLUGIN_REF_COUNT, SRV6_STRICT, SRV6_MODE, SRV6_AGENT_SOCKET, SRV6_JOB, LD_PRELOAD",
+            "container c: Secret keys (envFrom) can't be seen here and loses against what is injected; set in env what is to stay of \
+             LD_PRELOAD",
             "container c: keeps its own NCCL_NET=IB",
         ]
     );

@@ -167,6 +167,24 @@ fn what_can_not_be_injected_goes_unsteered_unless_strict() {
 }
 
 #[test]
+fn what_injection_overrides_unseen_is_a_warning_and_owners_name_the_job() {
+    let serving = Serving::start(&[]);
+    let mut review = review();
+    let pod = &mut review["request"]["object"];
+    pod["spec"]["containers"][0]["envFrom"] = json!([{ "configMapRef": { "name": "nccl" } }]);
+    pod["metadata"]["labels"] = json!({ "nccl-net-srv6/inject": "true" });
+    let owner =
+        json!({ "apiVersion": "apps/v1", "kind": "StatefulSet", "name": "train", "controller": true });
+    pod["metadata"]["ownerReferences"] = json!([owner]);
+    let response = serving.ask(&review);
+    let warning = response["warnings"][0].as_str().unwrap();
+    assert!(warning.contains("ConfigMap nccl (envFrom)"), "{warning}");
+    let pod = patched(&review, &response);
+    let job = json!({ "name": "SRV6_JOB", "value": "train" });
+    assert!(pod["spec"]["containers"][0]["env"].as_array().unwrap().contains(&job), "{pod}");
+}
+
+#[test]
 fn garbage_is_refused_and_disturbs_nobody() {
     let serving = Serving::start(&[]);
     let whole = review().to_string();

@@ -138,8 +138,8 @@ fn from_elsewhere(container: &Map<String, Value>, name: &str, wanted: &[Variable
         let source = name_of(reference).unwrap_or_default();
         (!names.is_empty()).then(|| {
             format!(
-                "container {name}: takes variables from {kind} {source} (envFrom), which can't be seen here; what is injected wins \
-                 over {}: what is to stay has to be set in env",
+                "container {name}: {kind} {source} (envFrom) can't be seen here and loses against what is injected; set in env what is to \
+                 stay of {}",
                 names.join(", ")
             )
         })
