@@ -34,7 +34,7 @@ impl Sending {
                     }
                 }
                 Action::Changed { subflow, from, to, why } => self.changed(subflow, from, to, why),
-                Action::Slow { message, subflow, waited } => self.slow(message, subflow, waited),
+                Action::Slow { message, waited, stuck } => self.slow(message, waited, stuck),
                 Action::Dead { waited } => return Err(self.dead(waited)),
                 Action::PeerClosed => return Err(self.peer_closed()),
             }
@@ -242,24 +242,6 @@ impl Sending {
         }
     }
 
-    fn slow(&self, message: u64, subflow: Option<usize>, waited: Duration) {
-        let connection = self.origin.connection;
-        let seconds = waited.as_secs_f64();
-        match subflow {
-            Some(index) => log::warn!(
-                "conn={connection:016x} peer={} message {message} has been on its way for {seconds:.1} s: its oldest \
-                 part is on subflow={index} path=\"{}\"",
-                self.peer(index),
-                self.path(index)
-            ),
-            None => log::warn!(
-                "conn={connection:016x} peer={} message {message} has been waiting for {seconds:.1} s: the receiver \
-                 hasn't taken it",
-                self.origin.target
-            ),
-        }
-    }
-
     fn dead(&self, waited: Duration) -> Error {
         let troubles = (0..self.lines.len()).map(|index| self.trouble(index)).collect();
         Error::Dead { peer: self.origin.target, waited, troubles }
@@ -280,7 +262,7 @@ impl Sending {
         Trouble { subflow: index, path: self.path(index), local, peer, source }
     }
 
-    fn peer(&self, index: usize) -> std::net::SocketAddr {
+    pub(super) fn peer(&self, index: usize) -> std::net::SocketAddr {
         self.published.place(index).map_or(self.origin.target, |place| place.peer)
     }
 

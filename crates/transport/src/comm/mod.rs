@@ -10,6 +10,7 @@ mod repin;
 mod replacement;
 mod send;
 mod sending;
+mod slow;
 mod watch;
 
 use std::net::{IpAddr, SocketAddr};

@@ -68,6 +68,8 @@ pub(super) struct Line {
     pub(super) ended: bool,
     /// The stream waits for a receive to be posted, and may then go on without a read.
     pub(super) parked: bool,
+    /// When something came last.
+    pub(super) heard: Option<Instant>,
     /// What the kernel said when it failed.
     pub(super) trouble: Option<Arc<io::Error>>,
 }
@@ -186,6 +188,9 @@ impl Receiving {
             self.tell(now);
         }
         self.publish();
+        if let Some(late) = self.core.poll_late(now) {
+            self.slow(&late, now);
+        }
         if let Err(error) = taken.and_then(|_| self.stranded(now)) {
             self.failed = Some(error.clone());
             return Err(error);
@@ -275,6 +280,7 @@ impl Receiving {
         match moved {
             Moved::Bytes(count) => {
                 line.readable = count == wanted || line.ended;
+                line.heard = Some(now);
                 self.touched |= 1 << (stream % MAX_PATHS);
                 self.core.came(stream, count);
                 settle(&mut self.core, &mut self.buffers, stream, peer)?;

@@ -46,7 +46,7 @@
 //! `post`, `retire`, `is_complete`, `is_waiting` as for the sender; `ack_due(subflow, now)`, then
 //! `ack(subflow)` gives bytes to write and `acked(subflow, count, now)` says how many were;
 //! `replace(subflow, incarnation)` before the first byte of a replacement socket is read;
-//! `closed(stream, how, now)`; `peer_gone(now)`; `set_port`, `say_goodbye`, `counters(subflow)`.
+//! `closed(stream, how, now)`; `peer_gone(now)`; `poll_late(now)`; `set_port`, `say_goodbye`, `counters(subflow)`.
 //!
 //! # Closing
 //!
@@ -59,11 +59,12 @@ mod frame;
 mod model;
 mod receive;
 mod send;
+mod slow;
 mod state;
 mod violation;
 
-pub(crate) use receive::{Landing, Receiver, Refused, Want};
-pub(crate) use send::{Action, Health, Observation, Payload, Piece, Reason, Sender, Shares};
+pub(crate) use receive::{Landing, Late, Receiver, Refused, Want};
+pub(crate) use send::{Action, Health, Observation, Payload, Piece, Reason, Sender, Shares, Stuck};
 pub use violation::Violation;
 
 use crate::config::MAX_PATHS;

@@ -7,6 +7,7 @@ use srv6_transport::{Config, Listener, RecvComm, SendComm, SubflowState};
 
 use crate::fabric::Fabric;
 use crate::transfer::{Plan, connect, post, raw, until};
+use crate::warnings;
 
 /// A connected pair of ends, the sender's made in its host.
 pub(crate) fn pair(fabric: &Fabric, plan: &Plan) -> (SendComm, RecvComm) {
@@ -69,6 +70,34 @@ fn a_small_message_arrives_although_its_path_dies_and_nobody_calls_again() {
         println!("lonely sender, closed {closed}: {longest:?}");
         drop(send);
     }
+}
+
+#[test]
+fn a_small_message_that_does_not_arrive_is_warned_of_although_nobody_calls() {
+    warnings::keep();
+    let fabric = Fabric::v6(None);
+    let plan = Plan::new(fabric.marks(), 0);
+    let config = Config { dead_after: Duration::from_secs(120), ..plan.config };
+    let (mut send, mut receive) = pair(&fabric, &Plan { config, ..plan });
+    warm_up(&mut send, &mut receive);
+    for spine in 0..fabric.spines {
+        fabric.lab.fail(&format!("spine{spine:02}"), Fault::Silent).unwrap();
+    }
+    let mut small = vec![9; 3000];
+    let request = post(|| send.post(raw(&mut small))).unwrap();
+    assert_eq!(until("small message", || send.test(request).unwrap()), 3000);
+    let line = until("warning", || warnings::slow(send.connection()).pop());
+    println!("{line}");
+    let subflows = send.stats().subflows;
+    let names = |line: &str| {
+        subflows.iter().any(|s| {
+            let way = format!("peer={} subflow={} path=\"{}\" is slow: message ", s.peer, s.index, s.path);
+            line.contains(&way)
+        })
+    };
+    assert!(names(&line) && line.contains(" s, "), "{line}");
+    fabric.lab.heal_all().unwrap();
+    assert_eq!(message(&mut receive).0, small);
 }
 
 #[test]

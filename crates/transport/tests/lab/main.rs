@@ -16,3 +16,5 @@ mod half_dead;
 mod keeping;
 mod pins;
 mod transfer;
+#[path = "../warnings/mod.rs"]
+mod warnings;

@@ -5,6 +5,9 @@
 mod close;
 mod connect;
 mod pair;
+mod slow;
 mod strays;
 mod transfer;
+#[path = "../warnings/mod.rs"]
+mod warnings;
 mod wire;

@@ -18,7 +18,7 @@ pub(crate) fn hello(version: u16, paths: u8, index: u8, connection: u64) -> Vec<
 }
 
 /// `number` is the chunk's place in its message.
-fn chunk(message: u64, number: u32, offset: u64, payload: &[u8], total: u64) -> Vec<u8> {
+pub(crate) fn chunk(message: u64, number: u32, offset: u64, payload: &[u8], total: u64) -> Vec<u8> {
     let mut bytes = vec![0, 2, 0, 0];
     bytes.extend(u32::try_from(payload.len()).unwrap().to_be_bytes());
     for field in [message, offset, total] {
@@ -32,6 +32,11 @@ fn chunk(message: u64, number: u32, offset: u64, payload: &[u8], total: u64) -> 
 
 /// Hand-made subflows of one connection, and the comm they lead to.
 fn hand_made(paths: u8) -> (Vec<TcpStream>, RecvComm) {
+    named(paths, "")
+}
+
+/// The same, all of them over a path of this name.
+pub(crate) fn named(paths: u8, path: &str) -> (Vec<TcpStream>, RecvComm) {
     // The tests of one process run at once, and a process takes no connection twice.
     static CONNECTIONS: AtomicU64 = AtomicU64::new(77);
     let connection = CONNECTIONS.fetch_add(1, Ordering::Relaxed);
@@ -41,7 +46,9 @@ fn hand_made(paths: u8) -> (Vec<TcpStream>, RecvComm) {
         .map(|index| {
             let mut stream = TcpStream::connect(target).unwrap();
             stream.set_nodelay(true).unwrap();
-            stream.write_all(&hello(VERSION, paths, index, connection)).unwrap();
+            let mut hello = hello(VERSION, paths, index, connection);
+            hello[14] = path.len().try_into().unwrap();
+            stream.write_all(&[&hello, path.as_bytes()].concat()).unwrap();
             stream
         })
         .collect();

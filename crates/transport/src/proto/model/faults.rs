@@ -244,22 +244,6 @@ fn a_chunk_behind_messages_without_receive_finds_another_way() {
 }
 
 #[test]
-fn a_transfer_that_takes_long_is_named_at_doubling_times() {
-    let mut world = World::new(2);
-    let since = world.now;
-    world.post_send(1_000_000).unwrap();
-    let mut said = Vec::new();
-    for _ in 0..9000 {
-        world.rounds(1);
-        for action in world.new_actions() {
-            let Action::Slow { message: 0, subflow: Some(_), .. } = action else { panic!("{action:?}") };
-            said.push((world.now - since).as_millis());
-        }
-    }
-    assert_eq!(said, [1000, 2000, 4000, 8000]);
-}
-
-#[test]
 fn a_lost_window_update_is_noticed_while_the_receiver_reads_elsewhere() {
     let mut world = World::new(2);
     world.post_send(9000).unwrap();

@@ -10,6 +10,7 @@ mod faults;
 mod landing;
 mod pulling;
 mod schedules;
+mod slow;
 mod socket;
 
 use std::sync::LazyLock;

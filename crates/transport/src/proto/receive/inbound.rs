@@ -42,6 +42,11 @@ impl Inbound {
         Inbound { capacity, total: None, landed: 0, chunks: [0; MAX_CHUNKS / 64] }
     }
 
+    /// The message's length, once something of it has come.
+    pub(super) fn total(&self) -> Option<usize> {
+        self.total
+    }
+
     fn has(&self, number: u32) -> bool {
         let word = self.chunks.get(number as usize / 64).copied().unwrap_or_default();
         word & (1 << (number % 64)) != 0

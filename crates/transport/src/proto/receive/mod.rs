@@ -2,6 +2,7 @@
 
 mod due;
 mod inbound;
+mod slow;
 mod stream;
 
 use std::time::Instant;
@@ -13,6 +14,8 @@ use crate::config::MAX_PATHS;
 use crate::request::{RequestId, Requests, UnknownRequest};
 use due::Due;
 use inbound::Inbound;
+pub(crate) use slow::Late;
+use slow::Lateness;
 use stream::{Ended, Place, Step, Stream};
 
 /// The receiving side of a connection.
@@ -35,6 +38,7 @@ pub(crate) struct Receiver {
     /// The complete messages that a state frame has told of, and whether a sender waits for more.
     told: u64,
     urgent: bool,
+    late: Lateness,
 }
 
 /// Where a stream's next bytes go.
@@ -110,6 +114,7 @@ impl Receiver {
             ended: None,
             told: 0,
             urgent: false,
+            late: Lateness::new(now),
         }
     }
 

@@ -117,6 +117,17 @@ impl Stream {
         self.rest
     }
 
+    /// Bytes that have landed of the chunk of this message that it is in the middle of.
+    pub(super) fn landed(&self, message: u64) -> Option<usize> {
+        let place = self.rest.filter(|place| self.open && place.message == message && !place.useless)?;
+        Some(place.length - place.left)
+    }
+
+    /// Says whether a message has begun here that no receive is posted for.
+    pub(super) fn is_parked(&self) -> bool {
+        self.open && self.parked
+    }
+
     pub(super) fn read(&self, range: Range<usize>) -> &[u8] {
         self.inbox.get(range).unwrap_or_default()
     }

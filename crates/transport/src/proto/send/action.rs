@@ -52,15 +52,26 @@ pub(crate) enum Action {
     Avoid(usize),
     /// A subflow's health has changed.
     Changed { subflow: usize, from: Health, to: Health, why: Reason },
-    /// A message is outstanding for this long; repeated with doubling time.
-    Slow {
-        message: u64,
-        /// The subflow that has its oldest outstanding chunk, if any has.
-        subflow: Option<usize>,
-        waited: Duration,
-    },
+    /// A message is on its way for this long; repeated with doubling time while the connection is slow.
+    Slow { message: u64, waited: Duration, stuck: Stuck },
     /// Nothing arrived over any subflow for so long that the connection is given up. Said once.
     Dead { waited: Duration },
     /// The receiver has closed all subflows. Said once.
     PeerClosed,
+}
+
+/// What a slow message waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stuck {
+    /// The oldest part that neither the receiver nor its kernel has, as far as is known, was given to this subflow so
+    /// long ago.
+    OnWay { subflow: usize, since: Duration },
+    /// Its oldest part was given to this subflow last, which can't deliver it, and no other takes it.
+    Lost { subflow: usize },
+    /// No subflow works.
+    NoPath,
+    /// The receiver has no receive for it, as far as it said so long ago, and no room.
+    NoReceive { heard: Duration },
+    /// The receiver has a receive for it, and its kernel all that it has room for. It last said something so long ago.
+    NotTaken { heard: Duration },
 }

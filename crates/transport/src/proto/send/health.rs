@@ -5,11 +5,11 @@
 
 use std::time::{Duration, Instant};
 
-use super::SLOW;
 use super::Sender;
 use super::action::{Action, Health, Reason};
 use super::backlog::Again;
 use super::lane::{BACKOFF, Lane, Observation, PINGS};
+use crate::proto::slow::SLOW;
 use crate::proto::{CLOSING, Closing};
 
 /// Silence of a suspect subflow after which its socket is given up: a little more than TCP's shortest
@@ -194,8 +194,7 @@ impl Sender {
             ]
         });
         let dead = (self.good == 0 && self.is_waiting()).then_some(self.alive + self.dead_after);
-        let slow = self.outbox.oldest().map(|(message, posted)| posted + self.slow_after(message));
-        lanes.chain([dead, slow]).flatten().filter(|at| *at > now).min()
+        lanes.chain([dead, self.slow_at(now)]).flatten().filter(|at| *at > now).min()
     }
 
     /// When the kernel is to be asked about a subflow next.
@@ -206,10 +205,6 @@ impl Sender {
         let Some(observed) = lane.observed else { return Some(lane.progress) };
         let silent = observed.max(lane.progress) + lane.interval();
         (lane.flights.len() > 0).then(|| silent.min(observed + REFRESH))
-    }
-
-    fn slow_after(&self, message: u64) -> Duration {
-        if self.slow.0 == message { self.slow.1 } else { SLOW }
     }
 
     /// When the socket of a suspect subflow is given up.
@@ -329,16 +324,7 @@ impl Sender {
             self.over = true;
             return Some(Action::Dead { waited });
         }
-        let (message, posted) = self.outbox.oldest()?;
-        let waited = now.saturating_duration_since(posted);
-        let due = self.slow_after(message);
-        if waited < due {
-            return None;
-        }
-        self.slow = (message, due * 2);
-        let has = |lane: &Lane| lane.flights.iter().any(|flight| flight.part.message == message);
-        let subflow = lanes.iter().position(has);
-        Some(Action::Slow { message, subflow, waited })
+        self.slow(now)
     }
 
     fn suspect(&mut self, subflow: usize, silent: Duration, now: Instant) {

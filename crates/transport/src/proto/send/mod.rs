@@ -10,14 +10,16 @@ mod pace;
 mod piece;
 mod pull;
 mod shares;
+mod slow;
 
 use std::time::{Duration, Instant};
 
-pub(crate) use action::{Action, Health, Reason};
+pub(crate) use action::{Action, Health, Reason, Stuck};
 pub(crate) use lane::{Counters, Observation};
 pub(crate) use piece::{Payload, Piece, Posted};
 pub(crate) use shares::Shares;
 
+use super::slow::{SLOW, Warnings};
 use super::state::State;
 use super::violation::Violation;
 use crate::config::MAX_PATHS;
@@ -51,8 +53,7 @@ pub(crate) struct Sender {
     goodbye: bool,
     /// The last time that a subflow was good or something arrived.
     alive: Instant,
-    /// The message that was called slow last, and how long it may take until it is again.
-    slow: (u64, Duration),
+    warnings: Warnings,
     /// The caller was told that it is over.
     over: bool,
     /// There may be an action now, or at this time.
@@ -69,7 +70,7 @@ impl Sender {
         Sender {
             paths,
             dead_after,
-            outbox: Outbox::new(),
+            outbox: Outbox::new(now),
             lanes: std::array::from_fn(|_| Lane::new(now)),
             backlog: Backlog::new(),
             budget: Budget::new(now),
@@ -82,7 +83,7 @@ impl Sender {
             port: 0,
             goodbye: false,
             alive: now,
-            slow: (0, SLOW),
+            warnings: Warnings::new(now),
             over: false,
             attention: false,
             timer: now + SLOW,
@@ -228,6 +229,3 @@ impl Sender {
         Ok(())
     }
 }
-
-/// A message that is outstanding for this long is worth a word.
-const SLOW: Duration = Duration::from_secs(1);

@@ -79,6 +79,7 @@ struct Queued {
 #[derive(Clone, Copy, Debug)]
 struct Copied {
     message: u64,
+    posted: Instant,
     secure: bool,
     writing: u32,
 }
@@ -99,7 +100,7 @@ impl Transfer for Outbound {
 }
 
 impl Outbox {
-    pub(super) fn new() -> Outbox {
+    pub(super) fn new(now: Instant) -> Outbox {
         Outbox {
             requests: Requests::new(),
             queue: [Queued { total: 0, source: Source::Request }; QUEUE],
@@ -107,7 +108,7 @@ impl Outbox {
             taken: 0,
             number: 0,
             uncut: 0,
-            eager: [Copied { message: 0, secure: false, writing: 0 }; EAGER_SLOTS],
+            eager: [Copied { message: 0, posted: now, secure: false, writing: 0 }; EAGER_SLOTS],
             used: 0,
             delivered: 0,
         }
@@ -133,7 +134,7 @@ impl Outbox {
         if let Some(slot) = slot {
             self.used |= 1 << slot;
             if let Some(copied) = self.eager.get_mut(usize::from(slot)) {
-                *copied = Copied { message, secure: false, writing: 0 };
+                *copied = Copied { message, posted: now, secure: false, writing: 0 };
             }
         }
         if let Some(place) = self.queue.get_mut(place(message)) {
@@ -170,10 +171,13 @@ impl Outbox {
         self.requests.is_waiting() || self.used != 0
     }
 
-    /// The oldest message that is not complete, and when it was posted.
+    /// The oldest message that is not complete, or complete only as a copy, and when it was posted.
     pub(super) fn oldest(&self) -> Option<(u64, Instant)> {
         let message = self.requests.complete();
-        self.requests.get(message).map(|outbound| (message, outbound.posted))
+        let incomplete = self.requests.get(message).map(|outbound| (message, outbound.posted));
+        let used = |slot: usize| self.used & (1 << slot) != 0;
+        let copies = self.eager.iter().enumerate().filter(|(slot, copied)| used(*slot) && !copied.secure);
+        copies.map(|(_, copied)| (copied.message, copied.posted)).chain(incomplete).min()
     }
 
     /// Messages that the receiver has.
