@@ -19,7 +19,7 @@ use crate::config::MAX_PATHS;
 use crate::fields::{Reader, Writer};
 
 /// Version of the protocol: hello, chunk headers and [`ListenAddress`](crate::ListenAddress).
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
 
 const MAGIC: u64 = 0x5352_7636_4e65_7401;
 const REFUSAL_MAGIC: u64 = 0x5352_7636_4e6f_2101;
@@ -310,7 +310,7 @@ mod tests {
         let text = ours.to_string();
         assert_eq!(
             text,
-            "version 2 with 3 subflows, connection 0123456789abcdef, path leaf00 > spine01 > leaf01"
+            "version 3 with 3 subflows, connection 0123456789abcdef, path leaf00 > spine01 > leaf01"
         );
     }
 

@@ -307,6 +307,7 @@ impl Sending {
             unsent: info.unsent,
             last_ack: info.last_ack,
             rtt: info.rtt,
+            mss: info.mss,
         };
         self.touched |= 1 << index;
         self.core.observe(index, &observation, now);

@@ -4,7 +4,7 @@
 //! 0 kind  2 flags  4 length  8 message  16 offset  24 total  32 chunk number  36 zero  40 payload
 //! ```
 //!
-//! Big-endian. `kind` is 2 for data and 3 for a ping, which has no payload and zeros for the rest.
+//! Big-endian. `kind` is 2 for data and 3 for a ping, which has a length, payload of no meaning, and zeros for the rest.
 //! Flag 1: the sender's caller waits for the end of this message, so it is acknowledged at once.
 
 use super::violation::Violation;
@@ -23,8 +23,10 @@ pub(crate) const HEADER: usize = 40;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Frame {
     Data(Chunk),
-    /// Asks whether frames arrive at all.
-    Ping,
+    /// Asks whether frames arrive at all, with so many bytes behind it.
+    Ping {
+        length: u32,
+    },
 }
 
 /// A piece of a message.
@@ -47,7 +49,9 @@ pub(crate) struct Chunk {
 impl Frame {
     pub(crate) fn encode(&self) -> [u8; HEADER] {
         match self {
-            Frame::Ping => Writer::new().put(PING.to_be_bytes()).finish(),
+            Frame::Ping { length } => {
+                Writer::new().put(PING.to_be_bytes()).put([0; 2]).put(length.to_be_bytes()).finish()
+            }
             Frame::Data(chunk) => Writer::new()
                 .put(DATA.to_be_bytes())
                 .put(u16::from(chunk.urgent).to_be_bytes())
@@ -64,13 +68,13 @@ impl Frame {
     pub(crate) fn decode(header: &[u8; HEADER]) -> Result<Frame, Violation> {
         let mut fields = Reader::new(header);
         let kind = fields.u16();
+        let urgent = fields.u16() & URGENT != 0;
+        let length = fields.u32();
         match kind {
-            PING => return Ok(Frame::Ping),
+            PING => return Ok(Frame::Ping { length }),
             DATA => {}
             _ => return Err(Violation::Kind { kind, wanted: "data (2) or ping (3)" }),
         }
-        let urgent = fields.u16() & URGENT != 0;
-        let length = fields.u32();
         let (message, offset, total) = (fields.u64(), fields.u64(), fields.u64());
         let number = fields.u32();
         let inside = offset.checked_add(u64::from(length)).is_some_and(|end| end <= total);
@@ -105,7 +109,13 @@ mod tests {
             urgent: true,
         };
         let empty = Chunk { length: 0, total: 0, ..CHUNK };
-        for frame in [Frame::Data(CHUNK), Frame::Data(most), Frame::Data(empty), Frame::Ping] {
+        for frame in [
+            Frame::Data(CHUNK),
+            Frame::Data(most),
+            Frame::Data(empty),
+            Frame::Ping { length: 0 },
+            Frame::Ping { length: 1400 },
+        ] {
             assert_eq!(Frame::decode(&frame.encode()), Ok(frame));
         }
     }

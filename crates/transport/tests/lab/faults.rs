@@ -8,12 +8,16 @@ use srv6_transport::{ConnectionStats, Error, SubflowState};
 use crate::fabric::Fabric;
 use crate::transfer::{Plan, Transfer};
 
-/// Lets a transfer run over four shaped lanes until all of them are in use.
-fn four_lanes(rate: u32) -> (Fabric, Transfer) {
-    let fabric = Fabric::v6(Some(rate));
+/// IPv6 over four shaped lanes and IPv4 over two: the last lane is the one that something happens to.
+const BOTH: [fn() -> Fabric; 2] = [|| Fabric::v6(Some(200)), || Fabric::v4(Some(200))];
+
+/// Lets a transfer run until all lanes are in use.
+fn in_use(up: fn() -> Fabric) -> (Fabric, Transfer, usize) {
+    let fabric = up();
+    let last = fabric.spines - 1;
     let transfer = Transfer::begin(&fabric, &Plan::new(fabric.marks(), 1 << 20));
     transfer.wait("all lanes in use", |stats| stats.subflows.iter().all(|s| s.bytes > 2 << 20));
-    (fabric, transfer)
+    (fabric, transfer, last)
 }
 
 /// Waits until the other lanes have carried on without this one.
@@ -40,43 +44,77 @@ fn comes_back(transfer: &Transfer, lane: usize) -> Duration {
 
 #[test]
 fn a_path_that_dies_silently_is_replaced_by_the_others_and_comes_back() {
-    let (fabric, transfer) = four_lanes(200);
-    let struck = Instant::now();
-    fabric.lab.fail("leaf00-spine01", Fault::Silent).unwrap();
-    goes_on_without(&transfer, 1);
-    assert_ne!(transfer.stats().subflows[1].state, SubflowState::Good, "it is still dead");
-    fabric.lab.heal("leaf00-spine01").unwrap();
-    let back = comes_back(&transfer, 1);
-    let (sent, received) = transfer.end();
-    let gap = received.longest_gap(struck);
-    println!("silent death: longest gap {gap:?}, carries again {back:?} after it healed");
-    assert!(sent.subflows[1].replaced > 0 && received.stats.subflows[1].replaced > 0, "{sent:?}");
+    for up in BOTH {
+        let (fabric, transfer, lane) = in_use(up);
+        let link = format!("leaf00-spine{lane:02}");
+        let struck = Instant::now();
+        fabric.lab.fail(&link, Fault::Silent).unwrap();
+        goes_on_without(&transfer, lane);
+        assert_ne!(transfer.stats().subflows[lane].state, SubflowState::Good, "it is still dead");
+        fabric.lab.heal(&link).unwrap();
+        let back = comes_back(&transfer, lane);
+        let (sent, received) = transfer.end();
+        let gap = received.longest_gap(struck);
+        println!("silent death: longest gap {gap:?}, carries again {back:?} after it healed");
+        assert!(sent.subflows[lane].replaced > 0 && received.stats.subflows[lane].replaced > 0, "{sent:?}");
+    }
 }
 
 #[test]
 fn a_path_whose_way_back_dies_is_replaced_by_the_others() {
-    let (fabric, transfer) = four_lanes(200);
-    let struck = Instant::now();
-    fabric.lab.fail_one_way("leaf00-spine02", "spine02", Fault::Silent).unwrap();
-    goes_on_without(&transfer, 2);
-    fabric.lab.heal_all().unwrap();
-    comes_back(&transfer, 2);
-    let (_, received) = transfer.end();
-    println!("dead way back: longest gap {:?}", received.longest_gap(struck));
+    for up in BOTH {
+        let (fabric, transfer, lane) = in_use(up);
+        let struck = Instant::now();
+        let spine = format!("spine{lane:02}");
+        fabric.lab.fail_one_way(&format!("leaf00-{spine}"), &spine, Fault::Silent).unwrap();
+        goes_on_without(&transfer, lane);
+        fabric.lab.heal_all().unwrap();
+        comes_back(&transfer, lane);
+        let (_, received) = transfer.end();
+        println!("dead way back: longest gap {:?}", received.longest_gap(struck));
+    }
 }
 
 #[test]
 fn a_path_that_comes_and_goes_loses_nothing() {
-    let (fabric, transfer) = four_lanes(200);
-    let struck = Instant::now();
-    for _ in 0..6 {
-        fabric.lab.fail("leaf01-spine03", Fault::Silent).unwrap();
-        std::thread::sleep(Duration::from_millis(120));
-        fabric.lab.heal("leaf01-spine03").unwrap();
-        std::thread::sleep(Duration::from_millis(200));
+    for up in BOTH {
+        let (fabric, transfer, lane) = in_use(up);
+        let link = format!("leaf01-spine{lane:02}");
+        let struck = Instant::now();
+        for _ in 0..6 {
+            fabric.lab.fail(&link, Fault::Silent).unwrap();
+            std::thread::sleep(Duration::from_millis(120));
+            fabric.lab.heal(&link).unwrap();
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        let (sent, received) = transfer.end();
+        let changes = sent.subflows[lane].changes;
+        println!("flap: longest gap {:?}, {changes} changes", received.longest_gap(struck));
     }
-    let (sent, received) = transfer.end();
-    println!("flap: longest gap {:?}, {} changes", received.longest_gap(struck), sent.subflows[3].changes);
+}
+
+#[test]
+fn a_path_that_carries_short_packets_only_is_not_trusted_again() {
+    for up in BOTH {
+        let (fabric, transfer, lane) = in_use(up);
+        let spine = fabric.lab.node(&format!("spine{lane:02}")).unwrap();
+        // As behind a link of a smaller MTU whose "too big" nobody hears.
+        spine
+            .sh("nft 'add table ip6 hole; add chain ip6 hole in { type filter hook prerouting priority raw; }; \
+                 add rule ip6 hole in meta length > 1000 drop'")
+            .unwrap();
+        transfer.wait("the end of its socket", |stats| stats.subflows[lane].state == SubflowState::Down);
+        let before = transfer.stats().subflows[lane].replaced;
+        transfer.wait("trials", |stats| {
+            let lane = &stats.subflows[lane];
+            // Each of them gets short pings through.
+            assert!(matches!(lane.state, SubflowState::Down | SubflowState::Trial), "{lane:?}");
+            lane.replaced > before + 3
+        });
+        spine.sh("nft delete table ip6 hole").unwrap();
+        comes_back(&transfer, lane);
+        transfer.end();
+    }
 }
 
 #[test]
@@ -97,24 +135,32 @@ fn a_host_s_last_path_is_never_given_up() {
 
 #[test]
 fn when_all_paths_are_dead_both_ends_say_which() {
-    let (fabric, transfer) = four_lanes(200);
-    let struck = Instant::now();
-    for spine in 0..4 {
-        fabric.lab.fail(&format!("spine{spine:02}"), Fault::Silent).unwrap();
-    }
-    let (sender, receiver) = transfer.fail();
-    let took = struck.elapsed();
-    println!("all dead, after {took:?}:\n{sender}\n{receiver}");
-    assert!(took > Duration::from_secs(2), "{took:?}");
-    for error in [sender, receiver] {
-        let Error::Dead { troubles, .. } = &error else { panic!("{error:?}") };
-        assert_eq!(troubles.len(), 4);
-        let text = error.to_string();
-        for spine in 0..4 {
-            assert!(text.contains(&format!("leaf00 > spine{spine:02} > leaf01")), "{text}");
+    for up in BOTH {
+        let (fabric, transfer, _) = in_use(up);
+        let struck = Instant::now();
+        for spine in 0..fabric.spines {
+            fabric.lab.fail(&format!("spine{spine:02}"), Fault::Silent).unwrap();
         }
-        assert!(error.is_remote());
+        let (sender, receiver) = transfer.fail();
+        let took = struck.elapsed();
+        println!("all dead, after {took:?}:\n{sender}\n{receiver}");
+        assert!(took > Duration::from_secs(2), "{took:?}");
+        for error in [sender, receiver] {
+            names_all(&fabric, &error);
+        }
     }
+}
+
+/// The error is about both ends' addresses and every path.
+fn names_all(fabric: &Fabric, error: &Error) {
+    let Error::Dead { troubles, .. } = error else { panic!("{error:?}") };
+    assert_eq!(troubles.len(), fabric.spines);
+    let text = error.to_string();
+    let paths = (0..fabric.spines).map(|spine| format!("leaf00 > spine{spine:02} > leaf01"));
+    for wanted in paths.chain([0, 1].map(|end| fabric.address(end).to_string())) {
+        assert!(text.contains(&wanted), "{wanted}: {text}");
+    }
+    assert!(error.is_remote());
 }
 
 /// The second lane's link takes packets of up to 1400 bytes, and the routes over it say so. Gives the lanes' segments.

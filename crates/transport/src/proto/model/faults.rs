@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::World;
+use super::socket::MSS;
 use crate::config::MAX_PATHS;
+use crate::proto::frame::HEADER;
 use crate::proto::state::State;
 use crate::proto::{Action, Closing, Health, Observation, Reason, Violation};
 
@@ -134,7 +136,8 @@ fn a_new_socket_is_tried_with_pings_first() {
         assert_eq!(world.health(0), Health::Trial);
         post(&mut world, LONG);
         world.poll();
-        assert_eq!(world.write(0, usize::MAX), 40, "ping {ping} and no data");
+        let full = if ping == 2 { MSS as usize } else { 0 };
+        assert_eq!(world.write(0, usize::MAX), HEADER + full, "ping {ping} and no data");
         assert_eq!(world.write(0, usize::MAX), 0, "one at a time");
         world.deliver();
     }
@@ -151,6 +154,32 @@ fn a_new_socket_is_tried_with_pings_first() {
     let why = Reason::Unanswered(Duration::from_millis(100));
     let (subflow, from, to) = (0, Health::Trial, Health::Down);
     assert!(world.new_actions().contains(&Action::Changed { subflow, from, to, why }));
+}
+
+#[test]
+fn a_path_that_carries_short_packets_only_is_not_trusted() {
+    let mut world = World::new(2);
+    world.close(0, Closing::Failed);
+    world.new_actions();
+    for _ in 0..5000 {
+        world.advance(Duration::from_millis(1));
+        world.poll();
+        world.connect(0);
+        post(&mut world, 100);
+        // As TCP does, which sends the long one again before anything else.
+        if world.write(0, usize::MAX) > HEADER {
+            world.up[0] = false;
+        }
+        world.write(1, usize::MAX);
+        world.deliver();
+        // A new socket gets short packets through.
+        world.up[0] |= world.health(0) == Health::Down;
+    }
+    let changes = changes(&world.new_actions());
+    assert!(changes.iter().filter(|change| **change == (0, Health::Trial)).count() > 5, "{changes:?}");
+    assert!(!changes.contains(&(0, Health::Good)), "{changes:?}");
+    world.up[0] = true;
+    until(&mut world, 0, Health::Good);
 }
 
 #[test]

@@ -189,8 +189,16 @@ fn the_sender_is_told_at_once_when_it_waits_and_now_and_then_when_not() {
     bring(&mut receiver, 0, &[0]).unwrap();
     assert!(receiver.ack_due(0, start));
     state(&mut receiver, 0, start);
-    bring(&mut receiver, 1, &Frame::Ping.encode()).unwrap();
+    bring(&mut receiver, 1, &Frame::Ping { length: 0 }.encode()).unwrap();
     assert!(receiver.ack_due(1, start), "pings are answered");
+    state(&mut receiver, 1, start);
+    bring(&mut receiver, 1, &Frame::Ping { length: 2000 }.encode()).unwrap();
+    bring(&mut receiver, 1, &[1; 1999]).unwrap();
+    assert!(!receiver.ack_due(1, start), "its payload has to come too");
+    bring(&mut receiver, 1, &[1; 1]).unwrap();
+    assert!(receiver.ack_due(1, start));
+    assert_eq!(state(&mut receiver, 1, start).subflows[1], (0, 3));
+    assert_eq!((receiver.counters(1).bytes, receiver.counters(1).duplicates), (0, 0));
 }
 
 #[test]

@@ -4,6 +4,9 @@ use std::time::{Duration, Instant};
 
 use crate::proto::Observation;
 
+/// Payload of a segment.
+pub(super) const MSS: u32 = 1400;
+
 /// Receive buffer of the peer's kernel.
 const WINDOW: usize = 300_000;
 
@@ -102,10 +105,11 @@ impl Socket {
         let on_the_wire = self.out.len().min(room);
         Observation {
             acked: self.acked,
-            unacked: u32::try_from(on_the_wire.div_ceil(1400)).unwrap(),
+            unacked: u32::try_from(on_the_wire.div_ceil(MSS as usize)).unwrap(),
             unsent: u32::try_from(self.out.len() - on_the_wire).unwrap(),
             last_ack: self.last_ack.map_or(Duration::from_secs(1), |last| now - last),
             rtt: Duration::from_micros(100),
+            mss: MSS,
         }
     }
 }

@@ -179,6 +179,7 @@ impl Receiver {
                     return Ok(None);
                 }
                 Step::Begun(landing) => self.check(index, landing)?,
+                Step::Ping => {}
                 Step::Useless => {
                     // The sender may still be able to stop.
                     self.due.at_once(subflow);

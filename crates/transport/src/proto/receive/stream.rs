@@ -40,6 +40,8 @@ pub(super) struct Place {
     urgent: bool,
     /// Nothing of it is written any more.
     useless: bool,
+    /// It is a ping.
+    probe: bool,
 }
 
 /// A frame that has come whole.
@@ -63,6 +65,8 @@ pub(super) enum Step {
     Begun(Place),
     /// A chunk has begun that is of no use.
     Useless,
+    /// A ping has begun.
+    Ping,
     Ended(Ended),
     /// This range of the inbox belongs there.
     Copy {
@@ -177,10 +181,10 @@ impl Stream {
         let frame = Frame::decode(header).map_err(Refused::Violation)?;
         let chunk = match frame {
             Frame::Data(chunk) => chunk,
-            Frame::Ping => {
+            Frame::Ping { length } => {
                 self.taken += HEADER;
-                self.finished += 1;
-                return Ok(Step::Ended(Ended { landed: None, urgent: false, probe: true }));
+                self.rest = Some(Place::ping(length as usize));
+                return Ok(Step::Ping);
             }
         };
         let verdict = inbound::judge(requests, &chunk)?;
@@ -230,7 +234,7 @@ impl Stream {
         let place = self.rest.take()?;
         self.finished += 1;
         let first = !place.useless && inbound::land(requests, place.message, place.number, place.length);
-        Some(Ended { landed: first.then_some(place.length), urgent: place.urgent, probe: false })
+        Some(Ended { landed: first.then_some(place.length), urgent: place.urgent, probe: place.probe })
     }
 
     /// Moves what has not been looked at to the front.
@@ -255,6 +259,21 @@ impl Place {
             left: length,
             urgent: chunk.urgent,
             useless,
+            probe: false,
+        }
+    }
+
+    /// A ping's payload, which belongs to no message.
+    fn ping(length: usize) -> Place {
+        Place {
+            message: u64::MAX,
+            number: 0,
+            offset: 0,
+            length,
+            left: length,
+            urgent: false,
+            useless: true,
+            probe: true,
         }
     }
 

@@ -56,6 +56,9 @@ impl Sender {
     pub(crate) fn observe(&mut self, subflow: usize, observation: &Observation, now: Instant) {
         let Some(lane) = self.lanes.get_mut(subflow).filter(|lane| lane.connected) else { return };
         lane.observed = Some(now);
+        if observation.mss > 0 {
+            lane.mss = observation.mss;
+        }
         if !observation.rtt.is_zero() {
             lane.pace.round_trip(observation.rtt);
             self.prefer();

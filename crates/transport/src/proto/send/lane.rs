@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::action::{Health, Reason};
 use super::flight::Flights;
-use super::outbox::Part;
+use super::outbox::{Part, Source};
 use super::pace::Pace;
 use crate::proto::frame::HEADER;
 use crate::proto::state::State;
@@ -23,6 +23,8 @@ pub(crate) struct Observation {
     pub(crate) last_ack: Duration,
     /// Smoothed round-trip time.
     pub(crate) rtt: Duration,
+    /// Largest payload of one segment, bytes; 0: not known.
+    pub(crate) mss: u32,
 }
 
 /// What a subflow has carried, over all its incarnations, and how it fares.
@@ -71,6 +73,8 @@ pub(super) struct Lane {
     /// TCP has nothing outstanding here, as far as is known.
     pub(super) drained: bool,
     pub(super) observed: Option<Instant>,
+    /// Largest payload of one segment of its socket.
+    pub(super) mss: u32,
     /// Observations in a row that found nothing outstanding.
     pub(super) quiet: u32,
     pub(super) trouble: Trouble,
@@ -153,8 +157,11 @@ pub(super) enum Origin {
 /// State frames that one read may bring.
 const INBOX: usize = 4 * State::LEN;
 
-/// Pings that a receiver has to answer on a new socket.
+/// Pings that a receiver has to answer on a new socket; see [`Lane::ping`].
 pub(super) const PINGS: u64 = 3;
+
+/// Stands for a segment of which nothing is known: no network's is longer.
+const UNKNOWN_MSS: u32 = 9000;
 
 /// How long a ping that has come to the receiver's kernel may be unanswered.
 const PING_AGAIN: Duration = Duration::from_millis(500);
@@ -185,6 +192,7 @@ impl Lane {
             moved: now,
             drained: true,
             observed: None,
+            mss: UNKNOWN_MSS,
             quiet: 0,
             trouble: Trouble {
                 suspected: None,
@@ -260,6 +268,7 @@ impl Lane {
         self.flights.clear();
         self.current = None;
         self.stream = Stream::default();
+        self.mss = UNKNOWN_MSS;
         (self.blocked, self.drained, self.quiet) = (false, true, 0);
         (self.progress, self.moved, self.observed, self.heard) = (now, now, None, 0);
     }
@@ -285,6 +294,12 @@ impl Lane {
                 Some(at) if self.flights.len() > 0 => now.saturating_duration_since(at) >= PING_AGAIN,
                 _ => self.flights.begun() < PINGS,
             }
+    }
+
+    /// The next ping. The last that is asked for fills a segment: a path may carry short packets and no others.
+    pub(super) fn ping(&self) -> Part {
+        let length = if self.flights.begun() + 1 < PINGS { 0 } else { self.mss };
+        Part { message: 0, offset: 0, length, number: 0, source: Source::Ping }
     }
 
     /// Says whether a chunk would go out at once.

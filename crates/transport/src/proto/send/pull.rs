@@ -60,7 +60,7 @@ impl Sender {
             // What was offered only now is needed, and what was written in part keeps its memory until
             // the receiver has the message.
             _ if self.outbox.is_delivered(part) => Payload::Filler(length - sent),
-            Source::Ping => Payload::Filler(0),
+            Source::Ping => Payload::Filler(length - sent),
             Source::Request => Payload::Buffer { slot: slot(part.message), range },
             Source::Eager(slot) => Payload::Eager { slot: usize::from(slot), range },
         };
@@ -75,9 +75,10 @@ impl Sender {
         let before = current.sent;
         current.sent += count;
         lane.stream.pushed += count as u64;
-        lane.counters.bytes += (current.sent.max(HEADER) - before.max(HEADER)) as u64;
+        let payload = (current.sent.max(HEADER) - before.max(HEADER)) as u64;
         let (part, ended) = (current.part, current.sent == current.len());
         lane.blocked = !ended;
+        lane.counters.bytes += if part.source == Source::Ping { 0 } else { payload };
         let origin = current.origin;
         if ended {
             lane.current = None;
@@ -148,7 +149,7 @@ impl Sender {
 
     fn header(&self, part: &Part) -> [u8; HEADER] {
         match part.source {
-            Source::Ping => Frame::Ping.encode(),
+            Source::Ping => Frame::Ping { length: part.length }.encode(),
             _ => Frame::Data(self.outbox.chunk(part)).encode(),
         }
     }
@@ -160,7 +161,7 @@ impl Sender {
             return None;
         }
         if lane.ping_due(now) {
-            return Some((PING, Origin::Ping));
+            return Some((lane.ping(), Origin::Ping));
         }
         let bit = 1 << subflow;
         if self.good & bit == 0 && self.last != Some(subflow) {
@@ -277,5 +278,3 @@ impl Sender {
         (0..self.paths).filter(move |subflow| good & (1 << subflow) != 0)
     }
 }
-
-const PING: Part = Part { message: 0, offset: 0, length: 0, number: 0, source: Source::Ping };
