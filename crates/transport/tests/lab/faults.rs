@@ -1,5 +1,6 @@
 //! Paths that die in the middle of a transfer: every byte arrives, and soon.
 
+use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
 use srv6_lab::Fault;
@@ -162,6 +163,26 @@ fn names_all(fabric: &Fabric, error: &Error) {
     }
     assert!(error.is_remote());
 }
+
+#[test]
+fn when_the_kernel_knows_why_all_paths_are_dead_the_error_says_so() {
+    for up in BOTH {
+        let (fabric, transfer, _) = in_use(up);
+        // The host's own interface goes down: its sockets find no way any more.
+        fabric.node(0).sh("ip link set dev eth1 down").unwrap();
+        let (sender, _) = transfer.fail();
+        println!("no way: {sender}");
+        names_all(&fabric, &sender);
+        let Error::Dead { troubles, .. } = &sender else { panic!("{sender:?}") };
+        let said = troubles.iter().filter_map(|trouble| trouble.source.as_ref());
+        let said: Vec<_> = said.map(|error| error.kind()).collect();
+        assert!(said.iter().any(|kind| UNREACHABLE.contains(kind)), "{troubles:?}");
+        assert!(sender.to_string().contains("unreachable (os error"), "{sender}");
+    }
+}
+
+/// EHOSTUNREACH and ENETUNREACH.
+const UNREACHABLE: [ErrorKind; 2] = [ErrorKind::HostUnreachable, ErrorKind::NetworkUnreachable];
 
 /// The second lane's link takes packets of up to 1400 bytes, and the routes over it say so. Gives the lanes' segments.
 fn unequal_mtu(fabric: &Fabric) -> Vec<u32> {
