@@ -5,6 +5,7 @@
 mod close;
 mod connect;
 mod pair;
+mod shares;
 mod slow;
 mod strays;
 mod transfer;

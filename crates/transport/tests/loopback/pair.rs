@@ -60,7 +60,12 @@ pub(crate) fn connector(target: ListenAddress, config: &Config) -> Connector {
 
 /// Connects and accepts by turns, in one thread.
 pub(crate) fn connect(listener: &mut Listener, config: &Config) -> Pair {
-    let mut connector = connector(listener.address(), config);
+    let connector = connector(listener.address(), config);
+    accept(listener, connector)
+}
+
+/// The same with a connector that was made before.
+pub(crate) fn accept(listener: &mut Listener, mut connector: Connector) -> Pair {
     let (mut send, mut receive) = (None, None);
     until("connection", || {
         if send.is_none() {
