@@ -154,23 +154,28 @@ fn a_live_socket_takes_the_routing_header_of_its_lane_s_new_path() {
 
 #[test]
 fn the_receiver_hears_that_a_lane_has_moved() {
-    let fabric = Fabric::v6(None);
+    for up in [Fabric::v6, Fabric::v4] {
+        hears_of_a_move(&up(None));
+    }
+}
+
+fn hears_of_a_move(fabric: &Fabric) {
     let elsewhere: Vec<Lane> =
         fabric.marks().into_iter().map(|lane| Lane { path: "here > there".into(), ..lane }).collect();
     let keeper = Keeper::new(fabric.marks(), elsewhere);
     let theirs = Keeper::new(fabric.marks(), fabric.marks());
-    let mut pair = Pair::new(&fabric, keeper, &fabric.marks());
+    let mut pair = Pair::new(fabric, keeper, &fabric.marks());
     pair.receive.keep(Arc::clone(&theirs) as Arc<dyn PathKeeper>);
     fabric.lab.fail("leaf00-spine01", Fault::Silent).unwrap();
     // Without a socket, the lane comes back with a new one only.
-    let pair = pair.exchange(&fabric, "the end of the dead path's socket", |pair, _| {
+    let pair = pair.exchange(fabric, "the end of the dead path's socket", |pair, _| {
         pair.keeper.has_avoided(1) && pair.send.stats().subflows[1].state == SubflowState::Down
     });
     assert!(!theirs.has_followed(1, "here > there"));
     pair.keeper.go();
     fabric.lab.heal_all().unwrap();
     let told = Arc::clone(&theirs);
-    pair.exchange(&fabric, "the new path's being told", move |_, _| told.has_followed(1, "here > there"));
+    pair.exchange(fabric, "the new path's being told", move |_, _| told.has_followed(1, "here > there"));
 }
 
 #[test]

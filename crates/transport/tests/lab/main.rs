@@ -14,6 +14,7 @@ mod fabric;
 mod faults;
 mod half_dead;
 mod keeping;
+mod paths;
 mod pins;
 mod transfer;
 #[path = "../warnings/mod.rs"]
