@@ -24,7 +24,7 @@ pub(super) struct Seat {
     sending: Mutex<Sending>,
     published: Arc<Published>,
     /// The sender has something that the receiver may not have.
-    owes: AtomicBool,
+    owes: Arc<AtomicBool>,
     /// Of the caller: in a child of fork this is only a copy.
     process: u32,
     /// Counts the caller's calls; the watch compares it with what it was a tick ago.
@@ -39,13 +39,13 @@ impl Seat {
         let seat = Arc::new(Seat {
             sending: Mutex::new(sending),
             published,
-            owes: AtomicBool::new(false),
+            owes: Arc::new(AtomicBool::new(false)),
             process: std::process::id(),
             calls: AtomicU32::new(0),
             seen: AtomicU32::new(0),
         });
         let mut watch = lock();
-        watch.seats.push(Watched::Open(Arc::downgrade(&seat)));
+        watch.seats.push(Watched::Open { seat: Arc::downgrade(&seat), owes: Arc::clone(&seat.owes) });
         watch.begin();
         seat
     }
@@ -117,7 +117,11 @@ impl Seat {
 
 #[derive(Debug)]
 enum Watched {
-    Open(Weak<Seat>),
+    Open {
+        seat: Weak<Seat>,
+        /// The seat's, to be read without it.
+        owes: Arc<AtomicBool>,
+    },
     /// Its caller has left.
     Closing(Arc<Seat>),
 }
@@ -169,8 +173,9 @@ impl Watch {
 
 fn watch() {
     let mut quiet = 0;
+    let mut owing_seats = Vec::new();
     loop {
-        let (owing, left) = look_around();
+        let (owing, left) = look_around(&mut owing_seats);
         quiet = if owing { 0 } else { quiet + 1 };
         if quiet < QUIET_TICKS {
             thread::park_timeout(TICK);
@@ -178,7 +183,7 @@ fn watch() {
         }
         ASLEEP.store(true, Ordering::SeqCst);
         // Whoever came to owe something before that line was not heard.
-        if look_around().0 {
+        if look_around(&mut owing_seats).0 {
             ASLEEP.store(false, Ordering::SeqCst);
             continue;
         }
@@ -200,16 +205,18 @@ fn watch() {
 }
 
 /// Looks after all comms once: whether one owes something, and whether there is any.
-fn look_around() -> (bool, bool) {
+///
+/// `seats` is empty before and after; it is the caller's so that its memory is taken once.
+fn look_around(seats: &mut Vec<Arc<Seat>>) -> (bool, bool) {
     // Not under the lock: a comm is looked after for as long as a call takes.
-    let seats: Vec<Arc<Seat>> = {
+    {
         let mut watch = lock();
         watch.seats.retain(Watched::is_there);
-        watch.seats.iter().filter_map(Watched::seat).collect()
-    };
+        seats.extend(watch.seats.iter().filter_map(Watched::owing));
+    }
     let now = Instant::now();
     let mut owing = false;
-    for seat in &seats {
+    for seat in seats.drain(..) {
         owing |= seat.look_after(now);
     }
     let mut watch = lock();
@@ -220,14 +227,15 @@ fn look_around() -> (bool, bool) {
 impl Watched {
     fn is_there(&self) -> bool {
         match self {
-            Watched::Open(seat) => seat.strong_count() > 0,
+            Watched::Open { seat, .. } => seat.strong_count() > 0,
             Watched::Closing(_) => true,
         }
     }
 
-    fn seat(&self) -> Option<Arc<Seat>> {
+    /// The seat, if its sender owes something.
+    fn owing(&self) -> Option<Arc<Seat>> {
         match self {
-            Watched::Open(seat) => seat.upgrade(),
+            Watched::Open { seat, owes } => owes.load(Ordering::SeqCst).then(|| seat.upgrade()).flatten(),
             Watched::Closing(seat) => Some(Arc::clone(seat)),
         }
     }
