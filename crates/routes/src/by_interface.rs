@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
+use std::time::{Duration, Instant};
 
 use srv6_fabric::Flow;
 
-use crate::vpp::{VppConfig, VppError, VppRoutes};
+use crate::vpp::{VppConfig, VppRoutes};
 use crate::{
     Capabilities, Dataplane, Interface, LaneRules, LinuxRoutes, Plan, Reach, Route, RouteError, RouteKey,
     Selector, Watch,
@@ -14,6 +15,10 @@ use crate::{
 /// The kernel's `main` table: `ROUTE_TABLE_ID` is VPP's where there is a VPP.
 const MAIN: u32 = 254;
 
+/// How long it counts where an address was found. Higher: VPP is asked less, which takes two requests per interface of its.
+/// Lower: an address that has moved is followed sooner.
+const FRESH: Duration = Duration::from_secs(5);
+
 /// Which of the two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Side {
@@ -21,18 +26,28 @@ enum Side {
     Kernel,
 }
 
+/// Where an address was found.
+#[derive(Debug, Clone, Copy)]
+struct Found {
+    side: Side,
+    at: Instant,
+    /// Which connection VPP was asked over: one that was restarted may have other addresses.
+    connection: u64,
+}
+
 /// VPP for the flows from its interfaces, and the kernel for all others.
 ///
 /// Where both have a source address (an interface of VPP's that is mirrored into the kernel), or where the interface given by name
-/// is VPP's, it is VPP: packets come to it in any case.
+/// is VPP's, it is VPP: packets come to it in any case. A VPP that can't be asked has the addresses that it had when it was
+/// asked last, and lets nothing down that the kernel steers.
 #[derive(Debug)]
 pub struct ByInterface {
     vpp: VppRoutes,
     kernel: LinuxRoutes,
     /// `BACKEND_INTERFACE`.
     backend: Option<String>,
-    sources: HashMap<IpAddr, Side>,
-    /// Where routes were put, or found.
+    sources: HashMap<IpAddr, Found>,
+    /// Where routes were put, or found. They stay there until they are removed, wherever their addresses go.
     places: HashMap<RouteKey, Side>,
 }
 
@@ -56,8 +71,11 @@ impl ByInterface {
     }
 
     fn side_of(&mut self, source: IpAddr) -> Result<Side, RouteError> {
-        if let Some(side) = self.sources.get(&source) {
-            return Ok(*side);
+        let known = self.sources.get(&source).copied();
+        let is_fresh =
+            |found: &Found| found.connection == self.vpp.connection() && found.at.elapsed() < FRESH;
+        if let Some(found) = known.filter(is_fresh) {
+            return Ok(found.side);
         }
         let (by_vpp, by_kernel) = match &self.backend {
             Some(name) => (self.vpp.interface_named(name), self.kernel.interface_named(name)),
@@ -65,12 +83,17 @@ impl ByInterface {
         };
         let side = match (by_vpp, by_kernel) {
             (Ok(_), _) => Side::Vpp,
-            // A VPP that is down may have had the address as well: the next flow asks again.
-            (Err(RouteError::Vpp(_)), Ok(_)) => return Ok(Side::Kernel),
+            // It may have the address as well, so this isn't kept: the next flow asks again.
+            (Err(RouteError::Vpp(error)), by_kernel) => {
+                let side =
+                    known.map(|found| found.side).or_else(|| by_kernel.is_ok().then_some(Side::Kernel));
+                return side.ok_or(RouteError::Vpp(error));
+            }
             (Err(_), Ok(_)) => Side::Kernel,
             (Err(error), Err(_)) => return Err(error),
         };
-        self.sources.insert(source, side);
+        let connection = self.vpp.connection();
+        self.sources.insert(source, Found { side, at: Instant::now(), connection });
         Ok(side)
     }
 
@@ -81,12 +104,20 @@ impl ByInterface {
         }
     }
 
-    /// Where a route is to be put: with its source, or where it was.
+    /// Where a route is to be put: where it was, or with its source.
     fn place_of(&mut self, route: &Route) -> Result<Side, RouteError> {
-        match (route.source, self.places.get(&route.key)) {
-            (Some(source), _) => self.side_of(source),
-            (None, Some(side)) => Ok(*side),
+        match (self.places.get(&route.key), route.source) {
+            (Some(side), _) => Ok(*side),
+            (None, Some(source)) => self.side_of(source),
             (None, None) => Ok(Side::Kernel),
+        }
+    }
+
+    fn interface_on_its_side(&mut self, address: IpAddr) -> Result<Interface, RouteError> {
+        match self.side_of(address)? {
+            Side::Kernel => self.kernel.interface_of(address),
+            // By name it may be VPP's though the address is on this side of a tap.
+            Side::Vpp => self.vpp.interface_of(address).or_else(|_| self.kernel.interface_of(address)),
         }
     }
 
@@ -124,17 +155,22 @@ impl Dataplane for ByInterface {
     }
 
     fn interface_of(&mut self, address: IpAddr) -> Result<Interface, RouteError> {
-        match self.side_of(address)? {
-            Side::Kernel => self.kernel.interface_of(address),
-            // By name it may be VPP's though the address is on this side of a tap.
-            Side::Vpp => self.vpp.interface_of(address).or_else(|_| self.kernel.interface_of(address)),
+        match self.interface_on_its_side(address) {
+            // It may have moved since it was looked for.
+            Err(RouteError::ForeignSource { .. }) if self.sources.remove(&address).is_some() => {
+                self.interface_on_its_side(address)
+            }
+            found => found,
         }
     }
 
     fn owned(&mut self) -> Result<Vec<Route>, RouteError> {
         let vpp = match self.vpp.owned() {
-            // A VPP that isn't there has nothing of ours, and is no reason to let the kernel's flows down.
-            Err(RouteError::Vpp(VppError::Unreachable { .. })) => Vec::new(),
+            // No reason to let the kernel's flows down. Those of VPP's count as gone, and setting them again tells why.
+            Err(RouteError::Vpp(error)) => {
+                log::debug!("what VPP has isn't known: {error}");
+                Vec::new()
+            }
             found => found?,
         };
         let kernel = self.kernel.owned()?;
@@ -153,7 +189,7 @@ impl Dataplane for ByInterface {
                 Ok(Some(route))
             }
             // A VPP that can't be asked is no reason not to find what the kernel has; setting in VPP tells.
-            Ok(None) | Err(RouteError::Vpp(VppError::Unreachable { .. })) => self.kernel.find(key),
+            Ok(None) | Err(RouteError::Vpp(_)) => self.kernel.find(key),
             Err(error) => Err(error),
         }
     }
@@ -184,7 +220,10 @@ impl Dataplane for ByInterface {
     fn remove(&mut self, key: &RouteKey) -> Result<(), RouteError> {
         match self.places.remove(key) {
             Some(side) => self.side(side).remove(key),
-            None => self.vpp.remove(key).and_then(|()| self.kernel.remove(key)),
+            None => {
+                let kernel = self.kernel.remove(key);
+                self.vpp.remove(key).and(kernel)
+            }
         }
     }
 
@@ -208,15 +247,18 @@ impl Dataplane for ByInterface {
     }
 
     fn as_kept(&self, route: &Route) -> Route {
-        let by_source = route.source.and_then(|source| self.sources.get(&source));
-        match by_source.or_else(|| self.places.get(&route.key)) {
+        let by_source = || self.sources.get(&route.source?).map(|found| found.side);
+        match self.places.get(&route.key).copied().or_else(by_source) {
             Some(Side::Vpp) => self.vpp.as_kept(route),
             Some(Side::Kernel) | None => self.kernel.as_kept(route),
         }
     }
 
     fn takes(&mut self, flow: Flow, key: &RouteKey) -> Result<(), RouteError> {
-        let side = self.side_of(flow.src)?;
+        let side = match self.places.get(key) {
+            Some(side) => *side,
+            None => self.side_of(flow.src)?,
+        };
         self.side(side).takes(flow, key)
     }
 

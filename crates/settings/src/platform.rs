@@ -78,7 +78,7 @@ impl Platform {
             socket: reader.text("SRV6_VPP_SOCKET").map_or(default.socket, PathBuf::from),
             range,
             source: reader.parsed::<Ipv6Addr>("SRV6_VPP_ENCAP_SOURCE"),
-            timeout: connect_timeout.min(LONGEST_ANSWER),
+            timeout: (connect_timeout / 2).min(LONGEST_ANSWER),
             alone: false,
         }
     }

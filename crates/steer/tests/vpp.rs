@@ -11,7 +11,7 @@ use srv6_lab::{Lab, Options};
 use srv6_paths::read_topology;
 use srv6_routes::vpp::VppConfig;
 use srv6_steer::{Config, Hold, LanesStatus, LanesWanted, Source, Status, Steer, Steered};
-use srv6_vpp_standin::{Setup, StandIn};
+use srv6_vpp_standin::{Fault, Setup, StandIn};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -84,7 +84,7 @@ fn wait(hold: &Hold) -> Result<Arc<Steered>, String> {
     }
 }
 
-fn eventually(what: &str, is_so: impl Fn() -> bool) {
+fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     let started = Instant::now();
     while !is_so() {
         assert!(started.elapsed() < PATIENCE, "{what}");
@@ -141,6 +141,53 @@ fn a_flow_from_an_interface_of_the_kernels_is_steered_in_the_kernel() {
     let hold = steer.request(flow(1));
     wait(&hold).unwrap();
     assert_eq!((scene.vpp.steering().len(), scene.kernel_routes().as_str()), (1, ""));
+}
+
+#[test]
+fn a_vpp_that_hangs_lets_no_flow_of_the_kernels_down() {
+    let setup = Setup {
+        interfaces: vec![("eth1".to_owned(), vec![("2001:db8:7::7".parse().unwrap(), 64)])],
+        ..Setup::default()
+    };
+    let mut scene = Scene::new("hangs", setup);
+    scene.config.vpp.as_mut().unwrap().timeout = Duration::from_millis(500);
+    let (before, during) = (scene.start(), scene.start());
+    let first = before.request(flow(1));
+    wait(&first).unwrap();
+    scene.vpp.fault(Fault::Silent);
+    // One process knows the address, the other has never reached VPP.
+    let holds = [before.request(flow(2)), during.request(flow(2)), during.request(flow(3))];
+    holds.iter().for_each(|hold| drop(wait(hold).unwrap()));
+    assert_eq!(scene.kernel_routes().lines().count(), 3, "{}", scene.kernel_routes());
+    let vpps = Flow { src: "2001:db8:7::7".parse().unwrap(), ..flow(1) };
+    let reason = wait(&before.request(vpps)).unwrap_err();
+    assert!(reason.contains("did not answer"), "{reason}");
+    drop((first, holds));
+    [&before, &during].iter().for_each(|process| process.settle(PATIENCE));
+    assert_eq!(scene.kernel_routes(), "");
+}
+
+#[test]
+fn a_flow_ends_where_it_was_put_though_its_address_has_moved() {
+    let scene = Scene::new("moved", data_interface());
+    let steer = scene.start();
+    let old = steer.request(flow(1));
+    wait(&old).unwrap();
+    assert_eq!((scene.vpp.steering().len(), scene.kernel_routes().as_str()), (1, ""));
+    scene.vpp.interfaces(Vec::new());
+    let mut fresh = Vec::new();
+    eventually("a new connection of the flow is the kernel's", || {
+        let hold = steer.request(flow(1));
+        wait(&hold).unwrap();
+        fresh.push(hold);
+        !scene.kernel_routes().is_empty()
+    });
+    assert_eq!(scene.vpp.steering().len(), 1, "the old one is still there");
+    drop(old);
+    drop(fresh);
+    steer.settle(PATIENCE);
+    assert!(scene.vpp.steering().is_empty() && scene.vpp.policies().is_empty());
+    assert_eq!(scene.kernel_routes(), "");
 }
 
 #[test]

@@ -112,6 +112,11 @@ impl StandIn {
         self.model.lock().fault = fault;
     }
 
+    /// Has these interfaces from now on; addresses move while it runs.
+    pub fn interfaces(&self, interfaces: Vec<(String, Vec<(IpAddr, u8)>)>) {
+        self.model.lock().setup.interfaces = interfaces;
+    }
+
     /// All policies by binding SID.
     pub fn policies(&self) -> BTreeMap<Ipv6Addr, ShownPolicy> {
         self.model.lock().shown_policies()

@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+
 use super::catalog::Catalog;
 use super::error::VppError;
 use super::message::{
@@ -51,7 +54,14 @@ impl Client {
     pub fn connect(socket: &Path, timeout: Duration) -> Result<Self, VppError> {
         let unreachable =
             |error| VppError::Unreachable { socket: socket.to_owned(), source: Arc::new(error) };
-        let stream = UnixStream::connect(socket).map_err(unreachable)?;
+        let stream = match open(socket, timeout) {
+            // The queue of those who wait to be accepted is full.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                let socket = socket.to_owned();
+                return Err(VppError::Silent { socket, doing: "connect", waited: timeout });
+            }
+            stream => stream.map_err(unreachable)?,
+        };
         let mut client = Self {
             stream,
             socket: socket.to_owned(),
@@ -292,6 +302,16 @@ impl Client {
     fn closed(&self, doing: &'static str) -> VppError {
         VppError::Closed { socket: self.socket.clone(), doing }
     }
+}
+
+/// Connects within the timeout; where VPP accepts nobody, a plain `connect` would wait for ever.
+fn open(socket: &Path, timeout: Duration) -> io::Result<UnixStream> {
+    let flags = SocketFlags::CLOEXEC;
+    let stream = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    // Of zero it would be none.
+    set_socket_timeout(&stream, Timeout::Send, Some(timeout.max(Duration::from_millis(1))))?;
+    rustix::net::connect(&stream, &SocketAddrUnix::new(socket)?)?;
+    Ok(stream.into())
 }
 
 /// VPP has to be told. One that finds a connection ended by itself keeps it where a call of its own, at any time before, has

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr};
+use std::time::{Duration, Instant};
 
 use srv6_fabric::Prefix;
 
@@ -9,6 +10,9 @@ use super::client::Client;
 use super::error::VppError;
 use super::message::{AddressDump, InterfaceDump, IpTableDump, Lookup, LookupReply};
 use crate::Interface;
+
+/// How long what was read counts. Higher: less to ask. Lower: an address that has moved is followed sooner.
+const FRESH: Duration = Duration::from_secs(5);
 
 /// The table that is always there.
 const DEFAULT_TABLE: u32 = 0;
@@ -21,6 +25,7 @@ const NO_SUCH_ENTRY: i32 = -6;
 #[derive(Debug, Default)]
 pub(super) struct Inventory {
     interfaces: Vec<Interface>,
+    read: Option<Instant>,
     addresses: BTreeMap<IpAddr, u32>,
     tables: BTreeSet<(u32, bool)>,
 }
@@ -28,7 +33,7 @@ pub(super) struct Inventory {
 impl Inventory {
     /// The interface with this name.
     pub(super) fn named(&mut self, client: &mut Client, name: &str) -> Result<Option<Interface>, VppError> {
-        if !self.interfaces.iter().any(|interface| interface.name == name) {
+        if !self.is_fresh() || !self.interfaces.iter().any(|interface| interface.name == name) {
             self.read(client)?;
         }
         Ok(self.interfaces.iter().find(|interface| interface.name == name).cloned())
@@ -40,7 +45,7 @@ impl Inventory {
         client: &mut Client,
         address: IpAddr,
     ) -> Result<Option<Interface>, VppError> {
-        if !self.addresses.contains_key(&address) {
+        if !self.is_fresh() || !self.addresses.contains_key(&address) {
             self.read(client)?;
         }
         let Some(index) = self.addresses.get(&address) else { return Ok(None) };
@@ -76,6 +81,10 @@ impl Inventory {
         }
     }
 
+    fn is_fresh(&self) -> bool {
+        self.read.is_some_and(|read| read.elapsed() < FRESH)
+    }
+
     fn read(&mut self, client: &mut Client) -> Result<(), VppError> {
         let found = client.dump(&InterfaceDump)?;
         self.interfaces = found.into_iter().map(|i| Interface { name: i.name, index: i.index }).collect();
@@ -86,6 +95,7 @@ impl Inventory {
                 self.addresses.extend(list.into_iter().map(|a| (a.address, a.interface)));
             }
         }
+        self.read = Some(Instant::now());
         Ok(())
     }
 }

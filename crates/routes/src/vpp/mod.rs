@@ -19,7 +19,7 @@ pub(crate) mod words;
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use srv6_fabric::{Flow, Prefix, Segments};
 
@@ -32,7 +32,7 @@ use self::inventory::look_up;
 use self::message::{Lookup, MAX_SEGMENTS, SegmentList, WayKind};
 use self::model::Known;
 use self::session::{Failures, Session};
-use self::watch::{Line, VppWatch};
+use self::watch::{Line, Stamp, VppWatch};
 use crate::{
     Capabilities, Dataplane, EncapMode, Interface, LaneRules, Plan, Reach, Route, RouteError, RouteKey,
     Selector, Target, Watch,
@@ -41,6 +41,9 @@ use crate::{
 /// Why VPP can't tie sockets to paths.
 const NO_PINNING: &str = "it sees packets, but neither sockets nor their marks, so only distinct destination addresses take \
                           distinct paths";
+
+/// For so many times as long as it was waited in vain VPP isn't asked again.
+const PAUSE: u32 = 2;
 
 /// Which VPP, and what is ours in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,14 +90,31 @@ impl VppConfig {
 pub struct VppRoutes {
     config: VppConfig,
     session: Option<Session>,
+    /// How many connections there were.
+    connections: u64,
     /// For whoever watches.
     line: Option<Arc<Line>>,
+    pause: Option<Pause>,
+}
+
+/// VPP hangs: each call would wait for nothing, and whoever waits for the calls after it as well.
+#[derive(Debug)]
+struct Pause {
+    until: Instant,
+    /// Another socket is another VPP.
+    socket: Option<Stamp>,
+    error: VppError,
 }
 
 impl VppRoutes {
     /// Nothing is connected before the first call.
     pub fn new(config: VppConfig) -> Self {
-        Self { config, session: None, line: None }
+        Self { config, session: None, connections: 0, line: None, pause: None }
+    }
+
+    /// Number of the connection that there is, or was last; 0 before the first.
+    pub fn connection(&self) -> u64 {
+        self.connections
     }
 
     /// Which VPP this is.
@@ -150,17 +170,41 @@ impl VppRoutes {
         failures.remove(&key).map_or(Ok(()), |error| Err(error.into()))
     }
 
-    /// Calls with a connection: the one that there is, or a new one; once more with a new one where VPP has ended it.
+    /// Calls with a connection: the one that there is, or a new one; once more with a new one where VPP has ended it. One that
+    /// didn't answer is left in peace for a while.
     fn with<T>(
         &mut self,
         mut call: impl FnMut(&VppConfig, &mut Session) -> Result<T, VppError>,
+    ) -> Result<T, VppError> {
+        if let Some(Pause { until, socket, error }) = &self.pause
+            && Instant::now() < *until
+            && *socket == watch::stamp(&self.config.socket)
+        {
+            return Err(error.clone());
+        }
+        let done = self.with_connection(&mut call);
+        self.pause = match &done {
+            Err(error @ VppError::Silent { waited, .. }) => Some(Pause {
+                until: Instant::now() + *waited * PAUSE,
+                socket: watch::stamp(&self.config.socket),
+                error: error.clone(),
+            }),
+            _ => None,
+        };
+        done
+    }
+
+    fn with_connection<T>(
+        &mut self,
+        call: &mut impl FnMut(&VppConfig, &mut Session) -> Result<T, VppError>,
     ) -> Result<T, VppError> {
         for attempt in 0.. {
             let session = match &mut self.session {
                 Some(session) => session,
                 None => {
-                    let seen = self.line.as_ref().and_then(|line| line.stamp());
+                    let seen = watch::stamp(&self.config.socket);
                     let session = self.session.insert(Session::open(&self.config)?);
+                    self.connections += 1;
                     if let Some(line) = &self.line {
                         line.connected(&session.client, seen);
                     }
@@ -239,7 +283,7 @@ impl Dataplane for VppRoutes {
     fn watch(&mut self) -> Result<Vec<Box<dyn Watch>>, RouteError> {
         let line = Arc::new(Line::new(self.config.socket.clone())?);
         if let Some(session) = &self.session {
-            line.connected(&session.client, line.stamp());
+            line.connected(&session.client, watch::stamp(&self.config.socket));
         }
         let watch = VppWatch::new(&line);
         self.line = Some(line);

@@ -36,18 +36,13 @@ struct State {
 }
 
 /// What tells a socket from the one that was there before it: inode and time of its making.
-type Stamp = (u64, i64, i64);
+pub(super) type Stamp = (u64, i64, i64);
 
 impl Line {
     pub(super) fn new(socket: PathBuf) -> Result<Self, RouteError> {
         let bell = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
         let bell = bell.map_err(|errno| fault("watch VPP", errno))?;
         Ok(Self { socket, state: Mutex::default(), bell })
-    }
-
-    /// The socket as it is; to be asked before it is connected to.
-    pub(super) fn stamp(&self) -> Option<Stamp> {
-        stamp(&self.socket)
     }
 
     /// There is a connection.
@@ -131,7 +126,8 @@ impl Watch for VppWatch {
     }
 }
 
-fn stamp(socket: &Path) -> Option<Stamp> {
+/// The socket as it is; to be asked before it is connected to.
+pub(super) fn stamp(socket: &Path) -> Option<Stamp> {
     let metadata = std::fs::metadata(socket).ok()?;
     Some((metadata.ino(), metadata.ctime(), metadata.ctime_nsec()))
 }

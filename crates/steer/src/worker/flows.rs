@@ -57,7 +57,15 @@ impl Worker {
     pub(super) fn unsteer(&mut self, slots: &[Arc<Slot>]) {
         let mut unused = Vec::new();
         for slot in slots {
-            let key = self.key(slot.flow);
+            let own = |steering: &Steering| steering.connections.iter().any(|other| Arc::ptr_eq(other, slot));
+            let mut key = self.key(slot.flow);
+            if !self.flows.get(&key).is_some_and(own) {
+                // Its address was in another dataplane then.
+                let Some((other, _)) = self.flows.iter().find(|(_, steering)| own(steering)) else {
+                    continue;
+                };
+                key = *other;
+            }
             let Some(steering) = self.flows.get_mut(&key) else { continue };
             steering.connections.retain(|other| !Arc::ptr_eq(other, slot));
             if steering.connections.is_empty() {
