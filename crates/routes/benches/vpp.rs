@@ -142,7 +142,6 @@ fn restore(socket: &std::path::Path, count: u16) -> Duration {
         range: "fd53:5256:36:be7c::/64".parse().unwrap(),
         source: Some("2001:db8:1000::2".parse().unwrap()),
         timeout: TIMEOUT,
-        alone: true,
     };
     let wanted: BTreeMap<RouteKey, Route> = (1..=count).map(flow).map(|route| (route.key, route)).collect();
     let mut vpp = VppRoutes::new(config);

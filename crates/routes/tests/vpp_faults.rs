@@ -3,11 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketType};
 use srv6_fabric::{Flow, Prefix, Segments};
-use srv6_routes::vpp::{VppConfig, VppError, VppRoutes};
+use srv6_routes::vpp::{Client, VppConfig, VppError, VppRoutes};
 use srv6_routes::{Change, Dataplane, EncapMode, Reach, Route, RouteError, RouteKey, Target, plan};
 use srv6_vpp_standin::{Fault, Offer, Setup, StandIn};
 
@@ -123,6 +125,20 @@ fn a_silent_vpp_delays_by_the_timeout_and_no_longer() {
 }
 
 #[test]
+fn one_that_accepts_nobody_delays_by_the_timeout_and_no_longer() {
+    let socket = socket("full");
+    let listener = rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None).unwrap();
+    rustix::net::bind(&listener, &SocketAddrUnix::new(&socket).unwrap()).unwrap();
+    rustix::net::listen(&listener, 0).unwrap();
+    let waited = Duration::from_millis(300);
+    // This one waits in the queue, and the next for a place in it.
+    let _queued = UnixStream::connect(&socket).unwrap();
+    let error = Client::connect(&socket, waited).unwrap_err();
+    assert!(matches!(error, VppError::Silent { doing: "connect", waited: w, .. } if w == waited), "{error}");
+    std::fs::remove_file(&socket).unwrap();
+}
+
+#[test]
 fn nonsense_is_an_error_and_the_next_call_begins_anew() {
     let (standin, mut vpp) = start("nonsense", Setup::default());
     for fault in [Fault::Garbage, Fault::Cut, Fault::Endless, Fault::Close] {
@@ -183,17 +199,15 @@ fn older_messages_serve_where_newer_ones_are_not_or_are_others() {
 
 #[test]
 fn what_lacks_only_speed_is_done_without() {
-    for missing in ["ip_route_lookup", "sr_policies_with_sl_index_dump"] {
-        let (standin, mut vpp) = start(missing, Setup { offer: Offer::Without(missing), ..Setup::default() });
-        let flow =
-            Flow { src: "2001:db8:1000::2".parse().unwrap(), dst: "2001:db8:1001::2".parse().unwrap() };
-        vpp.set(&any_route()).unwrap();
-        assert_eq!(vpp.find(&any_route().key).unwrap(), Some(any_route()));
-        vpp.takes(flow, &any_route().key).unwrap();
-        vpp.set(&route("2001:db8:1001::2/128", "fc00:0:77::".parse().unwrap())).unwrap();
-        vpp.remove(&any_route().key).unwrap();
-        assert!(standin.policies().is_empty() && standin.steering().is_empty());
-    }
+    let setup = Setup { offer: Offer::Without("ip_route_lookup"), ..Setup::default() };
+    let (standin, mut vpp) = start("lookup", setup);
+    let flow = Flow { src: "2001:db8:1000::2".parse().unwrap(), dst: "2001:db8:1001::2".parse().unwrap() };
+    vpp.set(&any_route()).unwrap();
+    assert_eq!(vpp.find(&any_route().key).unwrap(), Some(any_route()));
+    vpp.takes(flow, &any_route().key).unwrap();
+    vpp.set(&route("2001:db8:1001::2/128", "fc00:0:77::".parse().unwrap())).unwrap();
+    vpp.remove(&any_route().key).unwrap();
+    assert!(standin.policies().is_empty() && standin.steering().is_empty());
 }
 
 #[test]

@@ -79,7 +79,6 @@ impl Platform {
             range,
             source: reader.parsed::<Ipv6Addr>("SRV6_VPP_ENCAP_SOURCE"),
             timeout: (connect_timeout / 2).min(LONGEST_ANSWER),
-            alone: false,
         }
     }
 }

@@ -6,7 +6,7 @@ use super::client::Client;
 use super::error::VppError;
 use super::message::{
     AddPolicy, AddPolicyV1, ControlPing, DeletePolicy, ModifyPolicy, ModifyPolicyV1, PoliciesDump,
-    PoliciesV1Dump, PolicyDetails, PolicyDetailsV1, PolicyListsDump, Reply, Request, Steer, SteeringDump,
+    PoliciesV1Dump, PolicyDetails, PolicyDetailsV1, Reply, Request, Steer, SteeringDump,
 };
 
 /// The messages that are used with one VPP.
@@ -14,8 +14,6 @@ use super::message::{
 pub(super) struct Dialect {
     /// Policies have a source address each.
     pub(super) sources: bool,
-    /// Indexes of segment lists can be had, so that policies can be modified.
-    pub(super) indexes: bool,
 }
 
 impl Dialect {
@@ -41,7 +39,7 @@ impl Dialect {
             // Another definition of the newer one says more than the lack of the older.
             older.map_err(|older| if matches!(error, VppError::Changed { .. }) { error } else { older })?;
         }
-        Ok(Self { sources, indexes: client.offers::<PolicyListsDump>().is_ok() })
+        Ok(Self { sources })
     }
 
     /// Adds policies; VPP's return value for each.

@@ -56,8 +56,6 @@ pub struct VppConfig {
     pub source: Option<Ipv6Addr>,
     /// How long VPP may take to answer. Higher: a busy VPP still counts. Lower: a dead one delays less.
     pub timeout: Duration,
-    /// Whether this process is the only one that programs policies of the range. It then may modify them.
-    pub alone: bool,
 }
 
 impl Default for VppConfig {
@@ -68,7 +66,6 @@ impl Default for VppConfig {
                 .unwrap_or_else(|_| Prefix::host(DEFAULT_RANGE.into())),
             source: None,
             timeout: Duration::from_secs(2),
-            alone: false,
         }
     }
 }

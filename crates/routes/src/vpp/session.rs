@@ -8,9 +8,7 @@ use super::client::Client;
 use super::dialect::{Dialect, retvals};
 use super::error::VppError;
 use super::inventory::Inventory;
-use super::message::{
-    AddPolicy, DeletePolicy, Message, ModifyPolicy, PolicyListsDump, SetEncapSource, Steer, SteeringDump,
-};
+use super::message::{AddPolicy, DeletePolicy, Message, ModifyPolicy, SetEncapSource, Steer, SteeringDump};
 use super::model::{Known, Policy, State, Steps};
 use crate::RouteKey;
 
@@ -71,10 +69,9 @@ impl Session {
     /// Reads everything anew.
     pub(super) fn look(&mut self, config: &VppConfig) -> Result<(), VppError> {
         let policies = self.dialect.policies(&mut self.client)?;
-        let lists = if self.dialect.indexes { self.client.dump(&PolicyListsDump)? } else { Vec::new() };
         let steering = self.client.dump(&SteeringDump)?;
         let taken = std::mem::take(&mut self.state.taken);
-        self.state = State::read(config.range, policies, lists, steering, taken);
+        self.state = State::read(config.range, policies, steering, taken);
         Ok(())
     }
 
@@ -107,7 +104,7 @@ impl Session {
                 self.look(config)?;
             }
             let wanted = self.permitted(config, set, &mut failures);
-            let steps = match self.state.steps(config.range, &wanted, remove, known, config.alone) {
+            let steps = match self.state.steps(config.range, &wanted, remove, known) {
                 Ok(steps) => steps,
                 Err(error) => {
                     failures.extend(wanted.iter().map(|(key, _)| (*key, error.clone())));
@@ -143,7 +140,7 @@ impl Session {
     /// Deletes policies of our range that nothing is steered into.
     fn collect(&mut self, config: &VppConfig) -> Result<(), VppError> {
         self.look(config)?;
-        if let Ok(steps) = self.state.steps(config.range, &[], &[], Known::Fresh, config.alone) {
+        if let Ok(steps) = self.state.steps(config.range, &[], &[], Known::Fresh) {
             self.send(&steps, &mut Failures::new())?;
         }
         self.idle.clear();
@@ -244,13 +241,6 @@ impl Session {
                         .map_or_else(|error| failures.insert(key, error), |()| None);
                 }
             }
-        }
-
-        let narrow = steps.narrow.iter().filter(|change| !bad.contains_key(&change.bsid)).cloned();
-        // One that is gone already is as good as deleted.
-        self.dialect.modify(&mut self.client, narrow.collect())?;
-        for (bsid, policy) in steps.modified.iter().filter(|(bsid, _)| !bad.contains_key(bsid)) {
-            self.state.modified(*bsid, policy);
         }
 
         let requests: Vec<Steer> = steps.unsteer.iter().map(|pair| request(pair, true)).collect();

@@ -60,13 +60,7 @@ impl Place {
     }
 
     pub(crate) fn config(&self) -> VppConfig {
-        VppConfig {
-            socket: self.socket.clone(),
-            range: self.range,
-            source: Some(source()),
-            timeout: TIMEOUT,
-            alone: false,
-        }
+        VppConfig { socket: self.socket.clone(), range: self.range, source: Some(source()), timeout: TIMEOUT }
     }
 
     pub(crate) fn routes(&self) -> VppRoutes {

@@ -18,7 +18,6 @@ pub(crate) const TESTS: &[Test] = &[
     Test("flows_of_one_path_share_a_policy_and_the_last_takes_it_along", shared),
     Test("a_policy_that_another_process_took_along_is_made_again", made_again),
     Test("another_path_is_there_before_the_old_one_goes", moved),
-    Test("alone_a_policy_is_modified", modified),
     Test("several_paths_get_flows_by_weight", weighted),
     Test("nobody_elses_policy_is_touched", foreign),
     Test("packets_take_what_was_set", taken),
@@ -108,21 +107,6 @@ fn moved(place: &Place) {
     assert_eq!(place.policies().len(), 2);
     vpp.set(&route(destination, &[ONE])).unwrap();
     assert_eq!(place.policies().len(), 1, "the policy that lost its flow goes");
-}
-
-fn modified(place: &Place) {
-    let mut vpp = VppRoutes::new(VppConfig { alone: true, ..place.config() });
-    let destination = "2001:db8:1001::2/128";
-    vpp.set(&route(destination, &[ONE])).unwrap();
-    let before = place.steering();
-    vpp.set(&route(destination, &[OTHER])).unwrap();
-    assert_eq!(place.steering(), before, "the prefix stays where it is");
-    assert_eq!(place.lists_to(destination)[0].segments, [OTHER.parse::<Ipv6Addr>().unwrap()]);
-    assert_eq!(place.policies().len(), 1);
-    // The policy's name says nothing of its path now; a new process reads what it does.
-    assert_eq!(place.routes().owned().unwrap(), [route(destination, &[OTHER])]);
-    vpp.set(&route("2001:db8:1001::3/128", &[ONE])).unwrap();
-    assert_eq!(place.lists_to("2001:db8:1001::3/128")[0].segments, [ONE.parse::<Ipv6Addr>().unwrap()]);
 }
 
 fn weighted(place: &Place) {

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use srv6_fabric::Prefix;
 
 use super::error::VppError;
-use super::message::{ListChange, ModifyPolicy, PolicyDetails, PolicyLists, SegmentList, SteeringDetails};
+use super::message::{ListChange, ModifyPolicy, PolicyDetails, SegmentList, SteeringDetails};
 use crate::RouteKey;
 
 /// Binding SIDs that are tried, one after the other, before a range counts as full.
@@ -35,8 +35,6 @@ impl Policy {
 pub(super) struct State {
     /// `None` for one that we would not have made: another type, or without encapsulation.
     pub(super) policies: BTreeMap<Ipv6Addr, Option<Policy>>,
-    /// Indexes of the lists of policies; not of those made since the last look.
-    pub(super) indexes: BTreeMap<Ipv6Addr, Vec<(u32, SegmentList)>>,
     pub(super) steering: BTreeMap<RouteKey, Ipv6Addr>,
     /// Binding SIDs of our range that VPP refused: routes of somebody else's.
     pub(super) taken: BTreeSet<Ipv6Addr>,
@@ -51,14 +49,10 @@ pub(super) struct Steps {
     pub(super) widen: Vec<ModifyPolicy>,
     /// Prefixes into policies.
     pub(super) steer: Vec<(RouteKey, Ipv6Addr)>,
-    /// Lists whose turn is over.
-    pub(super) narrow: Vec<ModifyPolicy>,
     /// Prefixes no longer steered.
     pub(super) unsteer: Vec<(RouteKey, Ipv6Addr)>,
     /// Policies that nothing is steered into.
     pub(super) delete: Vec<Ipv6Addr>,
-    /// Policies that `widen` and `narrow` turn into others.
-    pub(super) modified: Vec<(Ipv6Addr, Policy)>,
 }
 
 /// How sure we are of the state.
@@ -75,7 +69,6 @@ impl State {
     pub(super) fn read(
         range: Prefix,
         policies: Vec<PolicyDetails>,
-        lists: Vec<PolicyLists>,
         steering: Vec<SteeringDetails>,
         taken: BTreeSet<Ipv6Addr>,
     ) -> Self {
@@ -90,7 +83,6 @@ impl State {
         };
         Self {
             policies: policies.into_iter().filter(|p| ours(p.bsid)).map(policy).collect(),
-            indexes: lists.into_iter().filter(|p| ours(p.bsid)).map(|p| (p.bsid, p.lists)).collect(),
             steering: steering.into_iter().filter_map(key).collect(),
             taken,
         }
@@ -104,10 +96,9 @@ impl State {
     /// What turns this state into one where `set` is steered so and `remove` not at all. What must be sent for others is the
     /// same whatever they are: their policies stay.
     ///
-    /// A prefix that changes its path is steered into the policy for the new one, which VPP does in one go. Where we are
-    /// `alone`, a policy all of whose flows go over to the same new path is modified instead, new lists first, old ones after:
-    /// two messages for any number of flows. Other processes must be able to rely on a policy to stay what it is. With what is
-    /// only remembered no policy is modified or deleted.
+    /// A prefix that changes its path is steered into the policy for the new one, which is there before; VPP does that in one
+    /// go. No policy is ever made to do something else: another process may remember it for what it did and steer flows
+    /// into it. With what is only remembered none is deleted either.
     ///
     /// # Errors
     /// [`VppError::Occupied`], [`VppError::BsidTaken`]; then nothing is to be sent.
@@ -117,7 +108,6 @@ impl State {
         set: &[(RouteKey, Policy)],
         remove: &[RouteKey],
         known: Known,
-        alone: bool,
     ) -> Result<Steps, VppError> {
         let mut steps = Steps::default();
         let mut by_content: BTreeMap<&Policy, Ipv6Addr> = BTreeMap::new();
@@ -127,9 +117,6 @@ impl State {
         let set: BTreeMap<RouteKey, &Policy> = set.iter().map(|(key, policy)| (*key, policy)).collect();
         let remove: BTreeSet<RouteKey> =
             remove.iter().filter(|key| !set.contains_key(key)).copied().collect();
-        if alone && known == Known::Fresh {
-            self.modify(&set, &remove, &mut by_content, &mut steps);
-        }
         let mut claimed = BTreeSet::new();
         let mut used: BTreeSet<Ipv6Addr> = BTreeSet::new();
         for (key, policy) in &set {
@@ -167,39 +154,6 @@ impl State {
         Ok(steps)
     }
 
-    /// Finds policies that can be modified, instead of all their flows being steered into a new one.
-    fn modify<'a>(
-        &'a self,
-        set: &BTreeMap<RouteKey, &'a Policy>,
-        remove: &BTreeSet<RouteKey>,
-        by_content: &mut BTreeMap<&'a Policy, Ipv6Addr>,
-        steps: &mut Steps,
-    ) {
-        let mut flows: BTreeMap<Ipv6Addr, Vec<&RouteKey>> = BTreeMap::new();
-        for (key, bsid) in self.steering.iter().filter(|(key, _)| !remove.contains(key)) {
-            flows.entry(*bsid).or_default().push(key);
-        }
-        for (bsid, keys) in flows {
-            let Some(Some(present)) = self.policies.get(&bsid) else { continue };
-            let Some(indexes) = self.indexes.get(&bsid) else { continue };
-            let mut wanted = keys.iter().map(|key| set.get(key).copied());
-            let Some(Some(policy)) = wanted.next() else { continue };
-            let all = wanted.all(|other| other == Some(policy));
-            let needed = set.values().any(|other| *other == present);
-            // Another source address is another rewrite of every list: VPP takes it for new lists only.
-            if !all || needed || policy.source != present.source || by_content.contains_key(policy) {
-                continue;
-            }
-            by_content.remove(present);
-            by_content.insert(policy, bsid);
-            steps.modified.push((bsid, policy.clone()));
-            let change = |change| ModifyPolicy { bsid, change, source: policy.source };
-            let (added, gone) = difference(policy, indexes);
-            steps.widen.extend(added.into_iter().map(|list| change(ListChange::Add(list))));
-            steps.narrow.extend(gone.into_iter().map(|index| change(ListChange::Delete(index))));
-        }
-    }
-
     /// The first binding SID for a policy that is in use for nothing. The same policy begins at the same one in every process.
     fn free(
         &self,
@@ -220,12 +174,6 @@ impl State {
         self.policies.insert(bsid, Some(policy.clone()));
     }
 
-    /// Enters that a policy does something else now. The indexes of its new lists are known after the next look.
-    pub(super) fn modified(&mut self, bsid: Ipv6Addr, policy: &Policy) {
-        self.policies.insert(bsid, Some(policy.clone()));
-        self.indexes.remove(&bsid);
-    }
-
     /// Enters that something is steered, or no longer.
     pub(super) fn steered(&mut self, key: RouteKey, bsid: Option<Ipv6Addr>) {
         match bsid {
@@ -237,7 +185,6 @@ impl State {
     /// Enters that a policy is gone.
     pub(super) fn deleted(&mut self, bsid: Ipv6Addr) {
         self.policies.remove(&bsid);
-        self.indexes.remove(&bsid);
     }
 }
 
@@ -248,21 +195,6 @@ impl Steps {
         let source = policy.source;
         self.widen.extend(further.map(|list| ModifyPolicy { bsid, change: ListChange::Add(list), source }));
     }
-}
-
-/// The lists that a policy lacks, and the indexes of those that it has too many.
-fn difference(policy: &Policy, present: &[(u32, SegmentList)]) -> (Vec<SegmentList>, Vec<u32>) {
-    let mut present: Vec<&(u32, SegmentList)> = present.iter().collect();
-    let mut added = Vec::new();
-    for list in &policy.lists {
-        match present.iter().position(|(_, other)| other == list) {
-            Some(place) => {
-                present.swap_remove(place);
-            }
-            None => added.push(list.clone()),
-        }
-    }
-    (added, present.into_iter().map(|(index, _)| *index).collect())
 }
 
 /// A binding SID in our range, from what the policy does.

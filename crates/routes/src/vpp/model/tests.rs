@@ -25,9 +25,8 @@ fn policy(paths: &[(u8, u32)]) -> Policy {
 /// VPP, as strict as it can be made.
 #[derive(Debug, Clone, Default)]
 struct Vpp {
-    policies: BTreeMap<Ipv6Addr, Vec<(u32, SegmentList)>>,
+    policies: BTreeMap<Ipv6Addr, Vec<SegmentList>>,
     steering: BTreeMap<RouteKey, Ipv6Addr>,
-    lists: u32,
 }
 
 impl Vpp {
@@ -37,48 +36,27 @@ impl Vpp {
             policies: self
                 .policies
                 .iter()
-                .map(|(bsid, lists)| {
-                    (*bsid, Some(Policy::new(source, lists.iter().map(|(_, list)| list.clone()).collect())))
-                })
+                .map(|(bsid, lists)| (*bsid, Some(Policy::new(source, lists.clone()))))
                 .collect(),
-            indexes: self.policies.clone(),
             steering: self.steering.clone(),
             taken: BTreeSet::new(),
-        }
-    }
-
-    fn change(&mut self, change: &ModifyPolicy) {
-        let lists = self.policies.get_mut(&change.bsid).expect("a policy is modified that isn't there");
-        match &change.change {
-            ListChange::Add(list) => {
-                self.lists += 1;
-                lists.push((self.lists, list.clone()));
-            }
-            ListChange::Delete(index) => {
-                let place = lists.iter().position(|(other, _)| other == index);
-                lists.remove(place.expect("a list is deleted that isn't there"));
-                assert!(!lists.is_empty(), "a policy lost its last list");
-            }
-            ListChange::Weight(..) => panic!("not used"),
         }
     }
 
     /// Every prefix has somewhere to go at every moment: that is asserted after each step.
     fn carry_out(&mut self, steps: &Steps) {
         for (bsid, policy) in &steps.add {
-            self.lists += 1;
-            let first = (self.lists, policy.lists[0].clone());
-            assert!(self.policies.insert(*bsid, vec![first]).is_none(), "a policy was added twice");
+            let first = vec![policy.lists[0].clone()];
+            assert!(self.policies.insert(*bsid, first).is_none(), "a policy was added twice");
         }
-        for change in &steps.widen {
-            self.change(change);
+        for ModifyPolicy { bsid, change, .. } in &steps.widen {
+            assert!(steps.add.iter().any(|(added, _)| added == bsid), "a policy was made another one");
+            let ListChange::Add(list) = change else { panic!("only added to: {change:?}") };
+            self.policies.get_mut(bsid).expect("it was added").push(list.clone());
         }
         for (key, bsid) in &steps.steer {
             assert!(self.policies.contains_key(bsid), "steered into nothing");
             self.steering.insert(*key, *bsid);
-        }
-        for change in &steps.narrow {
-            self.change(change);
         }
         for (key, bsid) in &steps.unsteer {
             assert_eq!(self.steering.remove(key), Some(*bsid));
@@ -95,11 +73,10 @@ fn paths() -> impl Strategy<Value = Policy> {
         .prop_map(|lists| policy(&lists.into_iter().collect::<Vec<_>>()))
 }
 
-type Round = (Vec<(u8, Policy)>, Vec<u8>, bool);
+type Round = (Vec<(u8, Policy)>, Vec<u8>);
 
 fn rounds() -> impl Strategy<Value = Vec<Round>> {
-    let round =
-        (prop::collection::vec((0u8..6, paths()), 0..5), prop::collection::vec(0u8..6, 0..3), any::<bool>());
+    let round = (prop::collection::vec((0u8..6, paths()), 0..5), prop::collection::vec(0u8..6, 0..3));
     prop::collection::vec(round, 1..8)
 }
 
@@ -108,11 +85,11 @@ proptest! {
     fn whatever_changes_each_flow_ends_on_its_policy_and_no_policy_is_left(rounds in rounds()) {
         let mut vpp = Vpp::default();
         let mut wanted: BTreeMap<RouteKey, Policy> = BTreeMap::new();
-        for (set, remove, alone) in rounds {
+        for (set, remove) in rounds {
             let set: BTreeMap<RouteKey, Policy> = set.into_iter().map(|(host, p)| (key(host), p)).collect();
             let remove: Vec<RouteKey> = remove.into_iter().map(key).filter(|k| !set.contains_key(k)).collect();
             let set: Vec<(RouteKey, Policy)> = set.into_iter().collect();
-            let steps = vpp.state().steps(range(), &set, &remove, Known::Fresh, alone).unwrap();
+            let steps = vpp.state().steps(range(), &set, &remove, Known::Fresh).unwrap();
             vpp.carry_out(&steps);
             wanted.extend(set.clone());
             wanted.retain(|key, _| !remove.contains(key));
@@ -123,7 +100,7 @@ proptest! {
             let distinct: BTreeSet<&Policy> = wanted.values().collect();
             prop_assert_eq!(vpp.policies.len(), distinct.len(), "one policy per distinct content");
             // Asked again, there is nothing to do.
-            let again = vpp.state().steps(range(), &set, &remove, Known::Fresh, alone).unwrap();
+            let again = vpp.state().steps(range(), &set, &remove, Known::Fresh).unwrap();
             prop_assert_eq!(again, Steps::default());
         }
     }
@@ -131,11 +108,11 @@ proptest! {
     #[test]
     fn what_is_only_remembered_takes_nothing_away(rounds in rounds()) {
         let mut vpp = Vpp::default();
-        for (set, _, alone) in rounds {
+        for (set, _) in rounds {
             let set: BTreeMap<RouteKey, Policy> = set.into_iter().map(|(host, p)| (key(host), p)).collect();
             let set: Vec<(RouteKey, Policy)> = set.into_iter().collect();
-            let steps = vpp.state().steps(range(), &set, &[], Known::Remembered, alone).unwrap();
-            prop_assert!(steps.narrow.is_empty() && steps.delete.is_empty() && steps.modified.is_empty());
+            let steps = vpp.state().steps(range(), &set, &[], Known::Remembered).unwrap();
+            prop_assert!(steps.delete.is_empty());
             vpp.carry_out(&steps);
             for (key, policy) in &set {
                 let state = vpp.state();
@@ -160,24 +137,18 @@ proptest! {
 }
 
 #[test]
-fn flows_that_move_together_take_their_policy_along_and_one_that_moves_alone_does_not() {
+fn flows_that_move_are_steered_into_a_policy_that_is_there_before_and_the_old_one_goes_after() {
     let mut vpp = Vpp::default();
-    let old = policy(&[(0, 1)]);
-    let set: Vec<_> = (0..3).map(|host| (key(host), old.clone())).collect();
-    vpp.carry_out(&vpp.state().steps(range(), &set, &[], Known::Fresh, true).unwrap());
+    let (old, new) = (policy(&[(0, 1)]), policy(&[(1, 1), (2, 3)]));
+    let all = |policy: &Policy| (0..3).map(|host| (key(host), policy.clone())).collect::<Vec<_>>();
+    vpp.carry_out(&vpp.state().steps(range(), &all(&old), &[], Known::Fresh).unwrap());
 
-    let new = policy(&[(1, 1)]);
     let one = [(key(0), new.clone())];
-    let steps = vpp.state().steps(range(), &one, &[], Known::Fresh, true).unwrap();
-    assert_eq!((steps.add.len(), steps.steer.len(), steps.widen.len()), (1, 1, 0), "{steps:?}");
+    let steps = vpp.state().steps(range(), &one, &[], Known::Fresh).unwrap();
+    assert_eq!((steps.add.len(), steps.widen.len(), steps.steer.len()), (1, 1, 1), "{steps:?}");
+    assert!(steps.delete.is_empty(), "the others are still on it: {steps:?}");
 
-    let all: Vec<_> = (0..3).map(|host| (key(host), new.clone())).collect();
-    let steps = vpp.state().steps(range(), &all, &[], Known::Fresh, true).unwrap();
-    assert_eq!((steps.widen.len(), steps.narrow.len()), (1, 1), "{steps:?}");
-    assert!(steps.add.is_empty() && steps.steer.is_empty() && steps.delete.is_empty(), "{steps:?}");
-
-    // Others may rely on the policy to stay what it is.
-    let steps = vpp.state().steps(range(), &all, &[], Known::Fresh, false).unwrap();
+    let steps = vpp.state().steps(range(), &all(&new), &[], Known::Fresh).unwrap();
     assert_eq!((steps.add.len(), steps.steer.len(), steps.delete.len()), (1, 3, 1), "{steps:?}");
 }
 
@@ -187,6 +158,6 @@ fn a_full_range_is_told() {
     let mut state = State::default();
     state.taken.insert("fd53::1".parse().unwrap());
     let set = [(key(0), policy(&[(0, 1)]))];
-    let error = state.steps(narrow, &set, &[], Known::Fresh, false).unwrap_err();
+    let error = state.steps(narrow, &set, &[], Known::Fresh).unwrap_err();
     assert!(matches!(error, VppError::BsidTaken { .. }), "{error}");
 }
