@@ -13,9 +13,10 @@ use std::time::Duration;
 use proptest::prelude::*;
 use srv6_fabric::Prefix;
 use srv6_routes::vpp::message::{
-    AddPolicy, AddPolicyV1, AddressDump, ControlPing, DeletePolicy, InterfaceDump, ListChange, Lookup,
-    Message, ModifyPolicy, ModifyPolicyV1, PolicyDetails, PolicyLists, Reply, Request, SegmentList,
-    SetEncapSource, Steer, SteeringDetails, read_as_anything,
+    AddPolicy, AddPolicyV1, AddressDump, ControlPing, ControlPingReply, DeletePolicy, InterfaceDump,
+    ListChange, Lookup, Message, ModifyPolicy, ModifyPolicyV1, PoliciesDump, PoliciesV1Dump, PolicyDetails,
+    PolicyLists, PolicyListsDump, Reply, Request, SegmentList, SetEncapSource, ShowVersion, Steer,
+    SteeringDetails, SteeringDump, read_as_anything,
 };
 use srv6_routes::vpp::{Client, Reader, Writer};
 
@@ -126,6 +127,12 @@ fn names_and_crcs_are_vpps() {
         (name::<PolicyDetails>(), "sr_policies_v2_details_96dcb699"),
         (name::<SteeringDetails>(), "sr_steering_pol_details_d41258c9"),
         (name::<ControlPing>(), "control_ping_51077d14"),
+        (name::<ControlPingReply>(), "control_ping_reply_f6b0b8ca"),
+        (name::<ShowVersion>(), "show_version_51077d14"),
+        (name::<PoliciesDump>(), "sr_policies_v2_dump_51077d14"),
+        (name::<PoliciesV1Dump>(), "sr_policies_dump_51077d14"),
+        (name::<PolicyListsDump>(), "sr_policies_with_sl_index_dump_51077d14"),
+        (name::<SteeringDump>(), "sr_steering_pol_dump_51077d14"),
     ];
     for (ours, vpps) in known {
         assert_eq!(ours, vpps);
