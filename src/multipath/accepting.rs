@@ -49,12 +49,12 @@ impl Listening {
         }
         for at in 0..self.waiting.len() {
             let Some((asking, _)) = self.waiting.get(at) else { break };
-            let pinned = match asking.poll(now, terms) {
+            let (pinned, whole) = match asking.poll(now, terms) {
                 Ok(Progress::Pending) => continue,
-                Ok(Progress::Ready(pinned)) => Some(pinned),
+                Ok(Progress::Ready(pinned)) => (Some(pinned), None),
                 Err(error) => {
                     log::warn!("acknowledgements go unsteered: {}", error.chain());
-                    None
+                    (None, asking.whole())
                 }
             };
             let (_, mut comm) = self.waiting.swap_remove(at);
@@ -65,7 +65,7 @@ impl Listening {
                 comm.keep(Arc::new(Keeper::new(&held, terms)));
                 held
             });
-            return Ok(Some(Connected { comm, held }));
+            return Ok(Some(Connected { comm, held: held.or(whole) }));
         }
         Ok(None)
     }

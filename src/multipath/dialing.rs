@@ -88,8 +88,8 @@ impl Dialing {
                 Err(error) if way.terms.strict => return Err(error),
                 Err(error) => {
                     log::warn!("goes unsteered: {}", error.chain());
-                    let lanes = Lane::unpinned(way.config.paths);
-                    Stage::Connecting { connector: connector(self.to, self.from, lanes, way)?, held: None }
+                    let (lanes, held) = (Lane::unpinned(way.config.paths), asking.whole());
+                    Stage::Connecting { connector: connector(self.to, self.from, lanes, way)?, held }
                 }
             };
         }

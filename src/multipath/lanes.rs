@@ -144,6 +144,12 @@ impl Asking {
         Err(Error::Unsteered { flow: self.flow, reason })
     }
 
+    /// The claim where the answer is that there are no lanes. A dataplane that can't tell sockets apart steers the flow as a
+    /// whole, for as long as somebody holds the claim.
+    pub(super) fn whole(&self) -> Option<Arc<dyn HeldLanes>> {
+        matches!(self.held.status(), LanesStatus::Failed(_)).then(|| Arc::clone(&self.held))
+    }
+
     fn pinned(&self, lanes: &Lanes, terms: Terms) -> Pinned {
         log::info!("connection {}: {lanes}", self.flow);
         let lane = |path: &LanePath| Lane {
