@@ -20,7 +20,7 @@ const KERNELS: &str = "2001:db8:1000::2";
 const VPPS: &str = "2001:db8:7::7";
 
 /// Long enough for a stand-in on a busy machine, and short enough to be waited for.
-const HASTE: Duration = Duration::from_secs(2);
+const HASTE: Duration = Duration::from_secs(5);
 
 type Interfaces = Vec<(String, Vec<(IpAddr, u8)>)>;
 
@@ -28,11 +28,11 @@ fn interface_with(address: &str) -> Interfaces {
     vec![("fabric0".to_owned(), vec![(address.parse().unwrap(), 64)])]
 }
 
-fn start(test: &str, offer: Offer) -> (StandIn, ByInterface) {
+fn start(test: &str, offer: Offer, timeout: Duration) -> (StandIn, ByInterface) {
     let socket: PathBuf = std::env::temp_dir().join(format!("both-{}-{test}.sock", std::process::id()));
     let setup = Setup { interfaces: interface_with(VPPS), offer, ..Setup::default() };
     let vpp = StandIn::start(&socket, setup).unwrap();
-    let config = VppConfig { socket, timeout: HASTE, ..VppConfig::default() };
+    let config = VppConfig { socket, timeout, ..VppConfig::default() };
     (vpp, ByInterface::new(config, None).unwrap())
 }
 
@@ -91,7 +91,7 @@ fn whatever_vpp_does_the_kernel_steers_its_own_flows() {
             let what = format!("{fault:?}");
             // One that nobody has asked yet, and one that goes wrong later.
             for asked_before in [false, true] {
-                let (vpp, mut both) = start("fault", Offer::Current);
+                let (vpp, mut both) = start("fault", Offer::Current, HASTE);
                 if asked_before {
                     kernels_flow_comes_and_goes(&mut both, &what);
                 }
@@ -101,7 +101,7 @@ fn whatever_vpp_does_the_kernel_steers_its_own_flows() {
             }
         }
         for offer in [Offer::WithoutSegmentRouting, Offer::Changed("sr_steering_add_del")] {
-            let (_vpp, mut both) = start("offer", offer);
+            let (_vpp, mut both) = start("offer", offer, HASTE);
             kernels_flow_comes_and_goes(&mut both, &format!("{offer:?}"));
         }
     });
@@ -110,7 +110,7 @@ fn whatever_vpp_does_the_kernel_steers_its_own_flows() {
 #[test]
 fn a_vpp_that_hangs_is_waited_for_once_and_found_again() {
     in_namespace(|| {
-        let (vpp, mut both) = start("hangs", Offer::Current);
+        let (vpp, mut both) = start("hangs", Offer::Current, HASTE);
         let route = route(&mut both, VPPS);
         both.set(&route).unwrap();
         vpp.fault(Fault::Silent);
@@ -132,7 +132,7 @@ fn a_vpp_that_hangs_is_waited_for_once_and_found_again() {
 #[test]
 fn a_restarted_vpp_is_asked_anew_whose_an_address_is() {
     in_namespace(|| {
-        let (mut vpp, mut both) = start("restart", Offer::Current);
+        let (mut vpp, mut both) = start("restart", Offer::Current, HASTE);
         assert!(is_vpps(&mut both, VPPS) && !is_vpps(&mut both, KERNELS));
         let of_vpp = route(&mut both, VPPS);
         both.set(&of_vpp).unwrap();
@@ -153,7 +153,7 @@ fn a_restarted_vpp_is_asked_anew_whose_an_address_is() {
 #[test]
 fn an_address_that_moves_takes_new_flows_along_and_the_old_ones_end_where_they_are() {
     in_namespace(|| {
-        let (vpp, mut both) = start("moves", Offer::Current);
+        let (vpp, mut both) = start("moves", Offer::Current, PATIENCE);
         let before = route(&mut both, VPPS);
         both.set(&before).unwrap();
         assert_eq!((vpp.steering().len(), kernel().as_str()), (1, ""));
