@@ -332,10 +332,11 @@ impl Session {
                 },
             });
             let Some(Some(event)) = event else { continue };
-            if matches!(event, Event::Failed { .. }) {
-                self.ready.remove(&id);
-            } else {
-                self.ready.insert(id);
+            match event {
+                // The client has no further use for the id, and may give it to another flow.
+                Event::Failed { .. } if !again => entered.deregister(id),
+                Event::Failed { .. } => {}
+                _ => drop(self.ready.insert(id)),
             }
             self.output.put(&event);
         }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use srv6_fabric::Flow;
 use srv6_routes::Slot;
+use srv6_steer::LanesWanted;
 use srv6_steer::protocol::{Event, Frames, Hello, Request, VERSION};
 
 use crate::client::Client;
@@ -20,6 +21,7 @@ pub(crate) const TESTS: &[(&str, fn())] = &[
     ("descriptors_that_nobody_asked_for_end_their_own_session_only", flood),
     ("a_thousand_clients_at_once_are_served", thousand),
     ("a_user_has_so_many_sessions_and_flows_and_no_more", limits),
+    ("what_failed_counts_no_more_and_its_id_is_free", failed),
 ];
 
 struct Raw {
@@ -222,4 +224,24 @@ fn limits() {
     assert!(fourth.refusal().contains("SRV6D_SESSIONS_PER_UID"));
     third.send(&Request::Settle { token: 1 });
     assert_eq!(third.hear(), Some(Event::Settled { token: 1 }));
+}
+
+fn failed() {
+    let scene = Scene::start(&["--srv6d-flows-per-uid", "2"]);
+    let mut raw = Raw::greeted(&scene);
+    // The namespace doesn't own the source. One more of each kind than the user may have flows.
+    let foreign = flow(TO_HOST01);
+    let wanted = LanesWanted { count: 2, pinning: None, along: Vec::new() };
+    for round in 0..3 {
+        for request in [
+            Request::RegisterFlow { id: 7, flow: foreign },
+            Request::RegisterLanes { id: 7, flow: foreign, wanted: wanted.clone() },
+        ] {
+            raw.send(&request);
+            assert_eq!(raw.hear(), Some(Event::Pending { id: 7 }), "round {round}");
+            let Some(Event::Failed { id: 7, reason }) = raw.hear() else { panic!("not failed") };
+            assert!(reason.contains("no address of this network namespace"), "{reason}");
+        }
+    }
+    assert_eq!(scene.flows(), Vec::<serde_json::Value>::new());
 }
