@@ -190,8 +190,13 @@ impl Session {
     /// Does what the client has asked for so far, in its order.
     fn handle(&mut self) -> Result<(), Ending> {
         while self.output.has_room() && !self.working {
+            // What comes behind a whole frame has begun with it at the earliest.
+            let begun = self.half_since.take();
             let refused = |error: srv6_steer::protocol::ProtocolError| Ending::Refused(error.to_string());
-            let Some((kind, payload)) = self.input.frames.next_frame().map_err(refused)? else { break };
+            let Some((kind, payload)) = self.input.frames.next_frame().map_err(refused)? else {
+                self.half_since = begun;
+                break;
+            };
             let request = Request::decode(kind, payload).map_err(refused)?;
             self.work(request)?;
         }

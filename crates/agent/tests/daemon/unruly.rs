@@ -4,7 +4,7 @@ use std::io::{IoSlice, Read, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use srv6_fabric::Flow;
@@ -17,6 +17,7 @@ use crate::scene::{PATIENCE, Scene, TO_HOST01, TO_HOST02};
 
 pub(crate) const TESTS: &[(&str, fn())] = &[
     ("garbage_half_frames_and_other_versions_end_their_own_session_only", wrong),
+    ("a_client_with_half_a_frame_under_way_at_all_times_is_served", pipelined),
     ("a_client_that_never_reads_stalls_nobody_and_is_ended", never_reads),
     ("descriptors_that_nobody_asked_for_end_their_own_session_only", flood),
     ("a_thousand_clients_at_once_are_served", thousand),
@@ -124,6 +125,24 @@ fn wrong() {
     drop(asking);
     scene.eventually("only the good one is left", || scene.attached() == [client.pid()]);
     assert_eq!(scene.routes("host00").lines().count(), 1);
+}
+
+fn pipelined() {
+    let scene = Scene::start(&[]);
+    let mut raw = Raw::greeted(&scene);
+    // Each piece ends a frame and begins the next one, for longer than a frame may take.
+    let began = Instant::now();
+    let mut rest = Vec::new();
+    while began.elapsed() < Duration::from_secs(12) {
+        let mut frame = Request::Deregister { id: 99 }.encode();
+        let next = frame.split_off(6);
+        raw.stream.write_all(&[rest, frame].concat()).unwrap();
+        rest = next;
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    raw.stream.write_all(&rest).unwrap();
+    raw.send(&Request::Settle { token: 4 });
+    assert_eq!(raw.hear(), Some(Event::Settled { token: 4 }));
 }
 
 fn never_reads() {
