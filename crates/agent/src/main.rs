@@ -122,7 +122,8 @@ fn webhook(config: WebhookConfig) -> anyhow::Result<()> {
 
 /// Serves until it is told to stop.
 fn serve(config: Config, manual: bool, flush: bool) -> anyhow::Result<()> {
-    event_loop()?.block_on(async {
+    let event_loop = event_loop()?;
+    let served = event_loop.block_on(async {
         let mut stop = signal(SignalKind::terminate()).context("watching for SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("watching for SIGINT")?;
         raise_descriptors();
@@ -170,7 +171,10 @@ fn serve(config: Config, manual: bool, flush: bool) -> anyhow::Result<()> {
         }
         log::info!("stopped; routes are removed");
         Ok(())
-    })
+    });
+    // A thread that a client holds would be waited for.
+    event_loop.shutdown_background();
+    served
 }
 
 /// Reads paths again and again, give or take a fifth of the period: hosts that were started together must not ask together.

@@ -74,9 +74,12 @@ pub struct LimitError {
     pub setting: &'static str,
 }
 
-/// A place among a user's sessions; given back on drop.
+/// A place among a user's sessions; given back when the last copy is dropped.
+#[derive(Debug, Clone)]
+pub(crate) struct Place(Arc<Seat>);
+
 #[derive(Debug)]
-pub(crate) struct Place {
+struct Seat {
     registry: Arc<Registry>,
     uid: u32,
 }
@@ -113,11 +116,11 @@ impl Registry {
             return Err(LimitError { uid, limit, what: "sessions", setting: "SRV6D_SESSIONS_PER_UID" });
         }
         usage.sessions += 1;
-        Ok(Place { registry: Arc::clone(self), uid })
+        Ok(Place(Arc::new(Seat { registry: Arc::clone(self), uid })))
     }
 }
 
-impl Drop for Place {
+impl Drop for Seat {
     fn drop(&mut self) {
         let mut users = self.registry.users.lock();
         if let Some(usage) = users.get_mut(&self.uid) {
@@ -130,19 +133,24 @@ impl Drop for Place {
 }
 
 impl Place {
+    /// Whose it is.
+    pub(crate) fn uid(&self) -> u32 {
+        self.0.uid
+    }
+
     /// Enters a process that has said who it is.
     pub(crate) fn enter(self, pid: u32, hello: Hello, host: Arc<Host>) -> Entered {
-        let number = self.registry.last.fetch_add(1, Ordering::Relaxed) + 1;
+        let number = self.0.registry.last.fetch_add(1, Ordering::Relaxed) + 1;
         let session = Arc::new(Session {
             number,
             pid,
-            uid: self.uid,
+            uid: self.uid(),
             hello,
             since: Instant::now(),
             wishes: Mutex::default(),
             host,
         });
-        self.registry.sessions.lock().insert(number, Arc::clone(&session));
+        self.0.registry.sessions.lock().insert(number, Arc::clone(&session));
         Entered { place: self, session }
     }
 }
@@ -154,7 +162,7 @@ impl Entered {
 
     /// Registers what `make` asks for under this id, which must be free.
     pub(crate) fn register(&self, id: u32, make: impl FnOnce(&Host) -> Wish) -> Result<(), LimitError> {
-        let (uid, registry) = (self.place.uid, &self.place.registry);
+        let (uid, registry) = (self.place.uid(), &self.place.0.registry);
         let limit = registry.limits.flows;
         {
             let mut users = registry.users.lock();
@@ -178,7 +186,7 @@ impl Entered {
     }
 
     fn give_back(&self, count: usize) {
-        if let Some(usage) = self.place.registry.users.lock().get_mut(&self.place.uid) {
+        if let Some(usage) = self.place.0.registry.users.lock().get_mut(&self.place.uid()) {
             usage.flows = usage.flows.saturating_sub(count);
         }
     }
@@ -186,7 +194,7 @@ impl Entered {
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        self.place.registry.sessions.lock().remove(&self.session.number);
+        self.place.0.registry.sessions.lock().remove(&self.session.number);
         // Somebody who lists sessions may hold this one for a moment longer; its flows go now.
         let wishes = std::mem::take(&mut *self.session.wishes.lock());
         self.give_back(wishes.len());

@@ -32,7 +32,7 @@ pub use control::Awaited;
 pub use denials::{Denials, Objection, Place};
 pub use error::SteerError;
 pub use lanes::{LanePath, Lanes, LanesHold, LanesStatus, LanesWanted};
-use notice::Notice;
+use notice::{AtEnd, Notice};
 pub use on_change::OnChange;
 use parking_lot::Mutex;
 pub use permission::may_change_routes;
@@ -262,10 +262,19 @@ impl Steer {
 
     /// Waits until everything asked for and given back before this call is done, at most for `patience`.
     pub fn settle(&self, patience: Duration) {
-        let (done, wait) = mpsc::channel();
-        if std::process::id() == self.process && self.jobs.send(Job::Settle(done)).is_ok() {
-            // Nothing is ever sent: the thread drops its end when it comes to the job, or when it ends.
-            let _over = wait.recv_timeout(patience);
+        let (done, wait) = mpsc::channel::<()>();
+        self.settle_then(move || drop(done));
+        // Nothing is ever sent: it is over when the other end is gone.
+        let _over = wait.recv_timeout(patience);
+    }
+
+    /// Calls `over`, on a background thread as a rule, once everything asked for and given back before this call is done, or
+    /// nobody will do it any more: the thread has ended, or this process was forked. Returns at once.
+    pub fn settle_then(&self, over: impl FnOnce() + Send + 'static) {
+        let over = AtEnd::new(over);
+        if std::process::id() == self.process {
+            // What can't be sent is dropped, here as by the thread when it comes to it.
+            let _ended = self.jobs.send(Job::Settle(over));
         }
     }
 }

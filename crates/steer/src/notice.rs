@@ -16,6 +16,29 @@ impl<T, E> Notice<T, E> {
     }
 }
 
+/// Calls something once, when it is dropped.
+pub(crate) struct AtEnd(Option<Box<dyn FnOnce() + Send>>);
+
+impl AtEnd {
+    pub(crate) fn new(over: impl FnOnce() + Send + 'static) -> Self {
+        Self(Some(Box::new(over)))
+    }
+}
+
+impl Drop for AtEnd {
+    fn drop(&mut self) {
+        if let Some(over) = self.0.take() {
+            over();
+        }
+    }
+}
+
+impl fmt::Debug for AtEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AtEnd")
+    }
+}
+
 impl<T, E> fmt::Debug for Notice<T, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Notice")

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use srv6_fabric::{Flow, Topology};
 use srv6_paths::{Origin, PathError, Paths, Query};
 
-use crate::notice::Notice;
+use crate::notice::{AtEnd, Notice};
 use crate::report::SourceReport;
 use crate::worker::{Asked, Job};
 use crate::{ASKING, SteerError};
@@ -37,7 +37,7 @@ pub(crate) enum Question {
     /// The fabric as it is known, an older one too.
     Known { notice: Notice<Topology, PathError>, deadline: Instant },
     /// To be told when all questions before this one are answered.
-    Settle(mpsc::Sender<()>),
+    Settle(AtEnd),
 }
 
 impl Resolver {

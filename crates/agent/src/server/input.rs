@@ -4,20 +4,27 @@ use std::collections::VecDeque;
 use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use srv6_steer::protocol::Frames;
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 
+use super::turns::{Turns, Work};
+use crate::registry::Place;
+
 /// A message brings one at most, and no second message is read before the first is done.
 const MOST: usize = 8;
 
 /// Bytes and descriptors that nobody has looked at yet.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Input {
     pub(super) frames: Frames,
     descriptors: VecDeque<OwnedFd>,
+    /// Where descriptors are closed, and for whom.
+    turns: Arc<Turns>,
+    place: Place,
 }
 
 /// What came of a read.
@@ -32,6 +39,11 @@ pub(super) enum Read {
 }
 
 impl Input {
+    /// Nothing yet.
+    pub(super) fn new(turns: Arc<Turns>, place: Place) -> Self {
+        Self { frames: Frames::default(), descriptors: VecDeque::new(), turns, place }
+    }
+
     /// Takes what has come. Never waits.
     pub(super) fn read(&mut self, stream: &UnixStream) -> io::Result<Read> {
         let mut bytes = [0; 16 * 1024];
@@ -69,7 +81,7 @@ impl Drop for Input {
     fn drop(&mut self) {
         let left = std::mem::take(&mut self.descriptors);
         if !left.is_empty() {
-            tokio::task::spawn_blocking(move || drop(left));
+            self.turns.work(Work::Close, self.place.clone(), move || drop(left));
         }
     }
 }

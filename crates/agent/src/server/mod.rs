@@ -4,6 +4,7 @@ mod input;
 mod output;
 mod peer;
 mod session;
+mod turns;
 
 use std::fs::{self, File, Permissions};
 use std::io;
@@ -20,6 +21,7 @@ use tokio::task::JoinSet;
 
 use self::peer::Peer;
 use self::session::{Ending, Session};
+use self::turns::Turns;
 use crate::throttle::Throttle;
 use crate::{Agent, AgentError};
 
@@ -40,6 +42,7 @@ pub struct Server {
     /// Held as long as this agent lives; another one at the same path finds it locked.
     lock: File,
     refusals: Throttle,
+    turns: Arc<Turns>,
 }
 
 impl Server {
@@ -50,8 +53,8 @@ impl Server {
     pub fn bind(path: &Path, group: Option<&str>) -> Result<Self, AgentError> {
         let group = group.map(|name| group_id(name, path)).transpose()?;
         let (listener, id, lock) = listen(path, group)?;
-        let refusals = Throttle::default();
-        Ok(Self { listener, path: path.to_owned(), group, id, lock, refusals })
+        let (refusals, turns) = (Throttle::default(), Arc::default());
+        Ok(Self { listener, path: path.to_owned(), group, id, lock, refusals, turns })
     }
 
     /// Serves every client in a task of its own until `stop`; gives back once all sessions have ended.
@@ -88,7 +91,8 @@ impl Server {
             });
         match admitted {
             Ok((place, peer)) => {
-                sessions.spawn(Session::new(Arc::clone(agent), stream, peer, place).run());
+                let turns = Arc::clone(&self.turns);
+                sessions.spawn(Session::new(Arc::clone(agent), stream, peer, place, turns).run());
             }
             Err(reason) => {
                 self.refusals.warn(&format!("session refused: {reason}"));

@@ -14,11 +14,12 @@ use srv6_steer::protocol::{Event, Hello, Request, VERSION};
 use srv6_steer::{LanesStatus, LanesWanted, OnChange, Status};
 use tokio::io::unix::AsyncFd;
 use tokio::net::UnixStream;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::input::{Input, Read};
 use super::output::Output;
 use super::peer::Peer;
+use super::turns::{Turns, Work};
 use crate::Agent;
 use crate::control;
 use crate::registry::{Entered, Place, Wish};
@@ -67,15 +68,16 @@ pub(super) struct Session {
     half_since: Option<Instant>,
     output: Output,
     opened: Instant,
-    /// Until the hello.
-    place: Option<Place>,
+    place: Place,
+    /// After the hello.
     entered: Option<Entered>,
     changes: Arc<Changes>,
     /// Registrations that were ready once: what changes then is a move.
     ready: HashSet<u32>,
     answers: (mpsc::Sender<Answer>, mpsc::Receiver<Answer>),
-    /// Work on other threads that this client waits for. One at a time: more would take threads from others.
+    /// Work elsewhere that this client waits for. One at a time: its answers come in the order of the questions.
     working: bool,
+    turns: Arc<Turns>,
 }
 
 /// From another thread.
@@ -87,21 +89,28 @@ struct Answer {
 }
 
 impl Session {
-    pub(super) fn new(agent: Arc<Agent>, stream: UnixStream, peer: Peer, place: Place) -> Self {
+    pub(super) fn new(
+        agent: Arc<Agent>,
+        stream: UnixStream,
+        peer: Peer,
+        place: Place,
+        turns: Arc<Turns>,
+    ) -> Self {
         Self {
             agent,
             stream,
             peer,
-            input: Input::default(),
+            input: Input::new(Arc::clone(&turns), place.clone()),
             half_since: None,
             output: Output::default(),
             opened: Instant::now(),
-            place: Some(place),
+            place,
             entered: None,
             changes: Arc::default(),
             ready: HashSet::new(),
             answers: mpsc::channel(4),
             working: false,
+            turns,
         }
     }
 
@@ -170,7 +179,7 @@ impl Session {
 
     /// When the client will have taken too long, and for what.
     fn deadline(&self) -> Option<(Instant, &'static str)> {
-        let hello = self.place.as_ref().map(|_| (self.opened + HELLO_PATIENCE, "no hello in time"));
+        let hello = self.entered.is_none().then(|| (self.opened + HELLO_PATIENCE, "no hello in time"));
         let half =
             self.half_since.map(|at| (at + FRAME_PATIENCE, "half a message, and no more of it in time"));
         let stalled =
@@ -208,13 +217,11 @@ impl Session {
     }
 
     fn work(&mut self, request: Request) -> Result<(), Ending> {
-        let request = match (request, self.place.take()) {
-            (Request::Hello(hello), Some(place)) => return self.greet(hello, place),
-            (_, Some(_)) => return Err(Ending::Refused("the first message has to be a hello".to_owned())),
-            (request, None) => request,
-        };
         let Some(entered) = &self.entered else {
-            return Err(Ending::Refused("the session isn't open".to_owned()));
+            return match request {
+                Request::Hello(hello) => self.greet(hello),
+                _ => Err(Ending::Refused("the first message has to be a hello".to_owned())),
+            };
         };
         match request {
             Request::Hello(_) => return Err(Ending::Refused("a second hello".to_owned())),
@@ -262,7 +269,7 @@ impl Session {
     }
 
     /// Opens the session in the process's network namespace.
-    fn greet(&mut self, hello: Hello, place: Place) -> Result<(), Ending> {
+    fn greet(&mut self, hello: Hello) -> Result<(), Ending> {
         if hello.version != VERSION {
             return Err(Ending::Refused(format!(
                 "this agent ({}) speaks version {VERSION} of the protocol, and the process version {}",
@@ -286,7 +293,7 @@ impl Session {
             hello.rank,
             host.id().inode
         );
-        self.entered = Some(place.enter(self.peer.pid, hello, host));
+        self.entered = Some(self.place.clone().enter(self.peer.pid, hello, host));
         let agent = env!("CARGO_PKG_VERSION").to_owned();
         self.output.put(&Event::Welcome { version: VERSION, agent });
         Ok(())
@@ -357,20 +364,31 @@ impl Session {
     }
 
     /// Does blocking work for this client elsewhere. What it asks meanwhile waits.
-    fn elsewhere(&mut self, work: impl FnOnce(&mpsc::Sender<Answer>) + Send + 'static) {
+    fn elsewhere(&mut self, work: Work, job: impl FnOnce(&mpsc::Sender<Answer>) + Send + 'static) {
         self.working = true;
         let answers = self.answers.0.clone();
-        tokio::task::spawn_blocking(move || work(&answers));
+        self.turns.work(work, self.place.clone(), move || job(&answers));
     }
 
     fn settle(&mut self, token: u32) {
         let Some(entered) = &self.entered else { return };
-        let steer = entered.session().host().steer().clone();
-        self.elsewhere(move |answers| {
-            steer.settle(SETTLE_PATIENCE);
-            let event = Event::Settled { token };
+        let ((done, over), place) = (oneshot::channel(), self.place.clone());
+        entered.session().host().steer().settle_then(move || {
             // An error means that the client is gone, here and below.
-            let _gone = answers.blocking_send(Answer { event, last: true });
+            let _gone = done.send(());
+            drop(place);
+        });
+        self.working = true;
+        let answers = self.answers.0.clone();
+        tokio::spawn(async move {
+            let settled = tokio::time::timeout(SETTLE_PATIENCE, over);
+            tokio::select! {
+                _ = settled => {
+                    let answer = Answer { event: Event::Settled { token }, last: true };
+                    let _gone = answers.send(answer).await;
+                }
+                () = answers.closed() => {}
+            }
         });
     }
 
@@ -381,7 +399,7 @@ impl Session {
             return Err(Ending::Refused("no socket came with what is to be marked".to_owned()));
         };
         // The client may hold the socket's lock for as long as it likes, and closing may take its time as well.
-        self.elsewhere(move |answers| {
+        self.elsewhere(Work::Mark, move |answers| {
             let refusal = host.mark(&socket, slot).err().map(|error| chain(&error)).unwrap_or_default();
             drop(socket);
             let _gone = answers.blocking_send(Answer { event: Event::Marked { token, refusal }, last: true });
@@ -391,7 +409,7 @@ impl Session {
 
     fn answer(&mut self, token: u32, json: String) {
         let (agent, uid) = (Arc::clone(&self.agent), self.peer.uid);
-        self.elsewhere(move |answers| {
+        self.elsewhere(Work::Control, move |answers| {
             control::answer(&agent, uid, &json, &mut |json, more| {
                 let event = Event::Answer { token, more, json };
                 answers.blocking_send(Answer { event, last: !more }).is_ok()

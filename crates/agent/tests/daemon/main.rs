@@ -11,10 +11,12 @@
 )]
 
 mod client;
+mod crowd;
 mod job;
 mod lasting;
 mod preloaded;
 mod privileges;
+mod raw;
 mod scene;
 mod steering;
 mod unruly;
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let trials = [
+        crowd::TESTS,
         job::TESTS,
         preloaded::TESTS,
         privileges::TESTS,

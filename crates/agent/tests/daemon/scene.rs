@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use srv6_lab::{Lab, Node, Options};
+use srv6_pathserver::Running;
 use srv6_steer::{AgentSession, Attachment, SteerError};
 
 /// Longer than anything takes on a busy machine.
@@ -20,6 +21,8 @@ pub(crate) struct Scene {
     pub(crate) lab: Lab,
     folder: tempfile::TempDir,
     agent: Option<Child>,
+    /// Where the agent has paths from, as flags.
+    source: [String; 2],
 }
 
 impl Scene {
@@ -33,7 +36,16 @@ impl Scene {
     pub(crate) fn without_agent() -> Self {
         let (_, topology) = srv6_paths::read_topology(&fabric(), "fabric_graph", "hosts").unwrap();
         let lab = Lab::up(&topology, &Options::default()).unwrap();
-        Self { lab, folder: tempfile::tempdir().unwrap(), agent: None }
+        let source = ["--srv6-topology".to_owned(), fabric().to_str().unwrap().to_owned()];
+        Self { lab, folder: tempfile::tempdir().unwrap(), agent: None, source }
+    }
+
+    /// A lab and an agent with these flags besides, which asks a path server.
+    pub(crate) fn asking(server: &Running, flags: &[&str]) -> Self {
+        let mut scene = Self::without_agent();
+        scene.source = ["--jalapeno-api-endpoint".to_owned(), server.url()];
+        scene.start_agent(flags);
+        scene
     }
 
     /// Starts the agent and waits until it answers.
@@ -63,7 +75,7 @@ impl Scene {
     pub(crate) fn start_agent_by(&mut self, mut command: Command, flags: &[&str]) {
         let log = File::options().create(true).append(true).open(self.log_path()).unwrap();
         let child = command
-            .args(["--srv6-topology", fabric().to_str().unwrap()])
+            .args(&self.source)
             .args(["--srv6-agent-socket", &self.socket()])
             .arg("--srv6d-state")
             .arg(self.folder.path().join("drained.json"))

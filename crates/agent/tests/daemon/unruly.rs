@@ -1,19 +1,18 @@
 //! Clients that are slow, wrong or too many disturb nobody else.
 
-use std::io::{IoSlice, Read, Write};
+use std::io::{IoSlice, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
-use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
-use srv6_fabric::Flow;
 use srv6_routes::Slot;
 use srv6_steer::LanesWanted;
-use srv6_steer::protocol::{Event, Frames, Hello, Request, VERSION};
+use srv6_steer::protocol::{Event, Hello, Request, VERSION};
 
 use crate::client::Client;
-use crate::scene::{PATIENCE, Scene, TO_HOST01, TO_HOST02};
+use crate::raw::{Raw, flow};
+use crate::scene::{Scene, TO_HOST01, TO_HOST02};
 
 pub(crate) const TESTS: &[(&str, fn())] = &[
     ("garbage_half_frames_and_other_versions_end_their_own_session_only", wrong),
@@ -24,62 +23,6 @@ pub(crate) const TESTS: &[(&str, fn())] = &[
     ("a_user_has_so_many_sessions_and_flows_and_no_more", limits),
     ("what_failed_counts_no_more_and_its_id_is_free", failed),
 ];
-
-struct Raw {
-    stream: UnixStream,
-    frames: Frames,
-}
-
-impl Raw {
-    fn connect(scene: &Scene) -> Self {
-        let stream = UnixStream::connect(scene.socket()).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        Self { stream, frames: Frames::default() }
-    }
-
-    fn greeted(scene: &Scene) -> Self {
-        let mut raw = Self::connect(scene);
-        raw.send(&Request::Hello(Hello { version: VERSION, ..Hello::default() }));
-        assert!(matches!(raw.hear(), Some(Event::Welcome { .. })));
-        raw
-    }
-
-    fn send(&mut self, request: &Request) {
-        self.stream.write_all(&request.encode()).unwrap();
-    }
-
-    /// The next message; `None` at the end of the session.
-    fn hear(&mut self) -> Option<Event> {
-        loop {
-            if let Some((kind, payload)) = self.frames.next_frame().unwrap() {
-                return Some(Event::decode(kind, payload).unwrap());
-            }
-            let mut bytes = [0; 4096];
-            match self.stream.read(&mut bytes) {
-                Ok(0) => return None,
-                Ok(count) => self.frames.push(&bytes[..count]),
-                Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return None,
-                Err(error) => panic!("{error}"),
-            }
-        }
-    }
-
-    /// Why the session ends.
-    fn refusal(&mut self) -> String {
-        let reason = loop {
-            if let Event::Refused { reason } = self.hear().expect("a last word") {
-                break reason;
-            }
-        };
-        assert_eq!(self.hear(), None);
-        reason
-    }
-}
-
-fn flow(text: &str) -> Flow {
-    let (src, dst) = text.split_once(',').unwrap();
-    Flow { src: src.parse().unwrap(), dst: dst.parse().unwrap() }
-}
 
 fn wrong() {
     let scene = Scene::start(&[]);

@@ -10,7 +10,7 @@ use srv6_fabric::chain;
 use super::link::{Link, Sending};
 use super::{Attachment, Unmarked};
 use crate::lanes::LanesClaim;
-use crate::notice::Notice;
+use crate::notice::{AtEnd, Notice};
 use crate::protocol::{Event, Request};
 use crate::worker::Job;
 use crate::{ATTACHED, LanesStatus, STEERING, Slot, Status, SteerError, Steered};
@@ -41,7 +41,7 @@ struct State {
     hindrance: Option<String>,
     registered: HashMap<u32, Registered>,
     last_id: u32,
-    settling: HashMap<u32, mpsc::Sender<()>>,
+    settling: HashMap<u32, AtEnd>,
     marking: HashMap<u32, Notice<(), SteerError>>,
     last_token: u32,
     ended: bool,

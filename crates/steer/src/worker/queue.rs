@@ -10,7 +10,7 @@ use srv6_routes::{Change, Interface};
 
 use crate::agent::Unmarked;
 use crate::lanes::LanesClaim;
-use crate::notice::Notice;
+use crate::notice::{AtEnd, Notice};
 use crate::report::{Moved, Report};
 use crate::{Denials, Slot, SteerError};
 
@@ -74,9 +74,9 @@ pub(crate) enum Job {
     /// Remove what nobody holds.
     Tidy,
     /// Tell when all questions asked so far are answered.
-    Settle(mpsc::Sender<()>),
+    Settle(AtEnd),
     /// They are.
-    Settled(mpsc::Sender<()>),
+    Settled(AtEnd),
     /// The last one who could want something is gone.
     End,
 }
