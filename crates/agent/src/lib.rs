@@ -8,6 +8,7 @@ mod agent;
 mod check;
 mod config;
 mod control;
+mod counted;
 mod denied;
 mod drain;
 mod error;
@@ -30,6 +31,7 @@ pub use check::{Finding, findings};
 pub use config::{
     Config, FIELDS, FileError, HintsConfig, Layers, Limits, MpibConfig, SHARED, Scope, WebhookConfig, command,
 };
+pub use counted::Counts;
 pub use denied::Denied;
 pub use drain::{DrainError, Drained, Drains};
 pub use error::AgentError;
@@ -39,7 +41,7 @@ pub use hinting::{
 pub use hosts::{Host, Hosts, Namespace, NamespaceId};
 pub use http::Http;
 pub use metrics::Metrics;
-pub use probe::{Health, Prober, Trust, Way, Ways};
+pub use probe::{Health, Probed, Prober, Trust, Way, Ways};
 pub use registry::{LimitError, Registry, Session, Wish};
 pub use server::Server;
 pub use snapshot::{MpibState, NamespaceState, Owner, Snapshot};

@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use srv6_fabric::Flow;
 use srv6_hints::Entry;
-use srv6_steer::{Denials, FlowReport, Moves, Report, SourceReport};
+use srv6_steer::{Denials, FlowReport, Report};
 
 use crate::probe::Ways;
 use crate::subflows::{Subflows, subflows};
 use crate::traffic::{Carried, Traffic, traffic};
-use crate::{Agent, MpibCounts, Session};
+use crate::{Agent, Counts, MpibCounts, Session};
 
 /// All namespaces, gathered at once.
 #[derive(Debug, Clone)]
@@ -30,6 +30,8 @@ pub struct Snapshot {
     pub denials: Denials,
     /// Processes that are attached.
     pub sessions: usize,
+    /// What all namespaces have counted since the agent's start, those that are served no more or are silent included.
+    pub counts: Counts,
     /// For whom flows are steered, by namespace and flow.
     pub owners: BTreeMap<(u64, Flow), Owner>,
 }
@@ -85,6 +87,7 @@ impl Snapshot {
                 let subflows = subflows(&host, left.min(PROCESSES));
                 let left = deadline.saturating_duration_since(Instant::now());
                 let report = report.wait(left);
+                agent.hosts().counted().note(host.number(), report.as_ref(), host.probed());
                 NamespaceState {
                     namespace: host.id().inode,
                     report,
@@ -105,6 +108,7 @@ impl Snapshot {
             mpib: hinting.mpib().map(|mpib| MpibState { slots: mpib.entries().len(), counts: mpib.counts() }),
             denials: agent.denied().denials(),
             sessions: sessions.len(),
+            counts: agent.hosts().counted().sum(),
             owners: owners(&sessions),
         }
     }
@@ -133,25 +137,6 @@ impl Snapshot {
     /// Namespaces that didn't.
     pub fn silent(&self) -> impl Iterator<Item = u64> {
         self.namespaces.iter().filter(|state| state.report.is_none()).map(|state| state.namespace)
-    }
-
-    /// Moves of all namespaces that are served, by reason.
-    pub fn moves(&self) -> Moves {
-        let mut all = Moves::new();
-        for (reason, count) in self.reports().flat_map(|(_, report)| &report.moves) {
-            *all.entry(*reason).or_default() += count;
-        }
-        all
-    }
-
-    /// How the path source has answered all namespaces together.
-    pub fn source(&self) -> SourceReport {
-        self.reports().fold(SourceReport::default(), |sum, (_, report)| SourceReport {
-            questions: sum.questions + report.source.questions,
-            failures: sum.failures + report.source.failures,
-            waited: sum.waited + report.source.waited,
-            longest: sum.longest.max(report.source.longest),
-        })
     }
 }
 

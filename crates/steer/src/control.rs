@@ -14,6 +14,12 @@ use crate::{Denials, Moved, Report, Steer};
 pub struct Awaited<T>(mpsc::Receiver<T>);
 
 impl<T> Awaited<T> {
+    /// An answer that is given by the sender.
+    pub fn channel() -> (mpsc::Sender<T>, Self) {
+        let (done, wait) = mpsc::channel();
+        (done, Self(wait))
+    }
+
     /// The answer; `None` if it takes longer than `patience`, or the thread has ended.
     pub fn wait(self, patience: Duration) -> Option<T> {
         self.0.recv_timeout(patience).ok()
@@ -51,9 +57,9 @@ impl Steer {
     }
 
     fn asked<T>(&self, job: impl FnOnce(mpsc::Sender<T>) -> Job) -> Awaited<T> {
-        let (done, wait) = mpsc::channel();
+        let (done, awaited) = Awaited::channel();
         // If the thread is gone, so is the other end of the answer's channel, and nobody waits.
         let _ended = self.jobs.send(job(done));
-        Awaited(wait)
+        awaited
     }
 }

@@ -2,10 +2,10 @@
 
 mod namespace;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -16,9 +16,10 @@ use rustix::net::{getsockname, ipproto};
 use srv6_fabric::chain;
 use srv6_paths::{CacheLimits, SharedSource};
 use srv6_routes::Slot;
-use srv6_steer::{Config, Serving, Steer};
+use srv6_steer::{Config, Place, Serving, Steer};
 
-use crate::probe::{Assignment, Prober, Ways};
+use crate::counted::Counted;
+use crate::probe::{Assignment, Probed, Prober, Ways};
 use crate::{AgentError, Denied};
 pub use namespace::{Namespace, NamespaceId};
 
@@ -29,14 +30,22 @@ const FRESH: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Host {
     namespace: Namespace,
+    /// Counts up; a namespace that is served again later is another host.
+    number: u64,
     steer: Steer,
     since: Instant,
     tidied: AtomicBool,
     /// Probes the fabric from here, where that is possible.
     prober: Option<Prober>,
+    counted: Arc<Counted>,
 }
 
 impl Host {
+    /// Among all that there have been.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
     /// Which namespace.
     pub fn id(&self) -> NamespaceId {
         self.namespace.id()
@@ -55,6 +64,11 @@ impl Host {
     /// Ways through the fabric that are probed from here, and what came of it.
     pub fn probes(&self) -> Ways {
         self.prober.as_ref().map(Prober::ways).unwrap_or_default()
+    }
+
+    /// Probes over each link so far.
+    pub(crate) fn probed(&self) -> BTreeMap<Place, Probed> {
+        self.prober.as_ref().map(Prober::probed).unwrap_or_default()
     }
 
     /// Once, and when it has been served for so long: removes what nobody has registered. Until then it may belong to jobs that
@@ -90,6 +104,12 @@ impl Host {
     }
 }
 
+impl Drop for Host {
+    fn drop(&mut self) {
+        self.counted.leave(self.number, self.steer.report(), self.probed());
+    }
+}
+
 /// All namespaces that are served.
 #[derive(Debug)]
 pub struct Hosts {
@@ -99,6 +119,8 @@ pub struct Hosts {
     own: NamespaceId,
     paths: SharedSource,
     denied: Arc<Denied>,
+    counted: Arc<Counted>,
+    last: AtomicU64,
     open: Mutex<HashMap<NamespaceId, Weak<Host>>>,
 }
 
@@ -106,7 +128,13 @@ impl Hosts {
     /// None yet; each will be steered by these settings over this source, and keep off what is denied. Flows of VPP's are those
     /// of the agent's `own` namespace.
     pub fn new(config: Config, own: NamespaceId, paths: SharedSource, denied: Arc<Denied>) -> Self {
-        Self { config, own, paths, denied, open: Mutex::default() }
+        let (counted, last) = (Arc::default(), AtomicU64::new(0));
+        Self { config, own, paths, denied, counted, last, open: Mutex::default() }
+    }
+
+    /// What all hosts have counted.
+    pub(crate) fn counted(&self) -> &Counted {
+        &self.counted
     }
 
     /// The host of a namespace, begun if nobody uses it yet.
@@ -130,7 +158,8 @@ impl Hosts {
             .map_err(|source| AgentError::Steering { namespace: id.inode, source })?;
         let (since, tidied) = (Instant::now(), AtomicBool::new(false));
         let prober = self.probe(&namespace, &steer);
-        let host = Arc::new(Host { namespace, steer, since, tidied, prober });
+        let (number, counted) = (self.last.fetch_add(1, Ordering::Relaxed), Arc::clone(&self.counted));
+        let host = Arc::new(Host { namespace, number, steer, since, tidied, prober, counted });
         self.denied.enter(&host);
         open.retain(|_, host| host.strong_count() > 0);
         open.insert(id, Arc::downgrade(&host));

@@ -5,13 +5,11 @@ use std::fmt;
 use std::time::Duration;
 
 use super::Page;
-use crate::{Health, Snapshot, Trust};
+use crate::{Health, Probed, Snapshot, Trust};
 
-/// All ways whose last link is the same, from whichever namespace they are probed.
+/// All ways that are probed now and whose last link is the same, from whichever namespace they are probed.
 #[derive(Default)]
 struct Link {
-    sent: u64,
-    lost: u64,
     round_trip: Duration,
     bad: bool,
 }
@@ -32,15 +30,18 @@ pub(super) fn encode(snapshot: &Snapshot, most: usize, page: &mut Page<'_>) -> f
         }
     }
     let links = || links.iter().take(most).map(|(name, link)| (vec![("link", name.as_str())], link));
+    let probed: Vec<(String, Probed)> =
+        snapshot.counts.probes.iter().map(|(link, probed)| (link.to_string(), *probed)).collect();
+    let probed = || probed.iter().take(most).map(|(name, probed)| (vec![("link", name.as_str())], probed));
     page.counters(
         "srv6d_probes",
         "Probes sent over a link and judged",
-        links().map(|(labels, link)| (labels, link.sent)),
+        probed().map(|(labels, probed)| (labels, probed.sent)),
     )?;
     page.counters(
         "srv6d_probes_lost",
         "Probes over a link that did not come back in time",
-        links().map(|(labels, link)| (labels, link.lost)),
+        probed().map(|(labels, probed)| (labels, probed.lost)),
     )?;
     page.gauges(
         "srv6d_probe_round_trip_seconds",
@@ -56,8 +57,6 @@ pub(super) fn encode(snapshot: &Snapshot, most: usize, page: &mut Page<'_>) -> f
 
 impl Link {
     fn add(&mut self, health: &Health) {
-        self.sent += health.sent;
-        self.lost += health.lost;
         self.round_trip = self.round_trip.max(health.round_trip);
         self.bad |= health.trust == Trust::AssumedBad;
     }

@@ -126,7 +126,7 @@ fn agent(snapshot: &Snapshot, page: &mut Page<'_>) -> fmt::Result {
         "Of those, how many steering threads did not answer in time",
         snapshot.silent().count(),
     )?;
-    let moves = snapshot.moves();
+    let moves = &snapshot.counts.moves;
     page.counters(
         "srv6d_moves",
         "Flows and lanes moved to another path, by reason",
@@ -135,7 +135,7 @@ fn agent(snapshot: &Snapshot, page: &mut Page<'_>) -> fmt::Result {
 }
 
 fn source(snapshot: &Snapshot, page: &mut Page<'_>) -> fmt::Result {
-    let source = snapshot.source();
+    let source = &snapshot.counts.source;
     page.counter("srv6d_fabric_reads", "Times the whole fabric was read", snapshot.topologies_read)?;
     page.counter(
         "srv6d_source_questions",
@@ -156,18 +156,15 @@ fn source(snapshot: &Snapshot, page: &mut Page<'_>) -> fmt::Result {
 }
 
 fn kernel(snapshot: &Snapshot, page: &mut Page<'_>) -> fmt::Result {
-    let sum = |value: fn(&srv6_steer::Report) -> u64| -> u64 {
-        snapshot.reports().map(|(_, report)| value(report)).sum()
-    };
     page.counter(
         "srv6d_checks",
         "Comparisons of the kernel's routes with what is wanted",
-        sum(|report| report.checks),
+        snapshot.counts.checks,
     )?;
     page.counter(
         "srv6d_repairs",
         "Routes that were missing or altered and were set right",
-        sum(|report| report.repaired),
+        snapshot.counts.repaired,
     )?;
     page.gauge(
         "srv6d_check_seconds",
@@ -177,7 +174,7 @@ fn kernel(snapshot: &Snapshot, page: &mut Page<'_>) -> fmt::Result {
     page.gauge(
         "srv6d_incomplete_namespaces",
         "Namespaces where something is missing that could not be put back yet",
-        sum(|report| report.incomplete.into()),
+        snapshot.reports().filter(|(_, report)| report.incomplete).count(),
     )
 }
 

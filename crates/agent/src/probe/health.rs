@@ -87,6 +87,28 @@ impl Health {
     }
 }
 
+/// Probes of all ways over a link, those that are probed no more included.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Probed {
+    /// Probes that were sent and judged.
+    pub sent: u64,
+    /// Probes of those that didn't come back in time.
+    pub lost: u64,
+}
+
+impl Probed {
+    pub(crate) fn add(&mut self, more: Self) {
+        self.sent += more.sent;
+        self.lost += more.lost;
+    }
+}
+
+impl From<&Health> for Probed {
+    fn from(health: &Health) -> Self {
+        Self { sent: health.sent, lost: health.lost }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

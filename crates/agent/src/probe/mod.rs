@@ -9,6 +9,7 @@ mod rounds;
 mod ways;
 
 use std::collections::BTreeMap;
+use std::net::Ipv6Addr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,10 +17,10 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use rustix::event::EventfdFlags;
 use srv6_paths::SharedSource;
-use srv6_steer::Steer;
+use srv6_steer::{Place, Steer};
 
 use crate::{AgentError, Denied, NamespaceId};
-pub use health::{Health, Trust};
+pub use health::{Health, Probed, Trust};
 use rounds::Rounds;
 pub use ways::Way;
 
@@ -32,10 +33,42 @@ pub(crate) const PATIENCE: Duration = Duration::from_millis(100);
 /// What is probed in one namespace, at the moment.
 pub type Ways = BTreeMap<Way, Health>;
 
+/// What a prober has found out.
+#[derive(Debug, Default)]
+struct Found {
+    ways: Ways,
+    /// By link, of ways that left use.
+    gone: BTreeMap<Place, Probed>,
+}
+
+impl Found {
+    /// Takes exactly these ways; what was counted of others is kept.
+    fn keep(&mut self, chosen: &BTreeMap<Way, Ipv6Addr>) {
+        for (way, health) in self.ways.extract_if(.., |way, _| !chosen.contains_key(way)) {
+            if let Some(link) = way.link() {
+                self.gone.entry(link).or_default().add((&health).into());
+            }
+        }
+        for way in chosen.keys() {
+            self.ways.entry(way.clone()).or_default();
+        }
+    }
+
+    fn probed(&self) -> BTreeMap<Place, Probed> {
+        let mut all = self.gone.clone();
+        for (way, health) in &self.ways {
+            if let Some(link) = way.link() {
+                all.entry(link).or_default().add(health.into());
+            }
+        }
+        all
+    }
+}
+
 /// The prober of one namespace. Ends when dropped.
 #[derive(Debug)]
 pub struct Prober {
-    ways: Arc<Mutex<Ways>>,
+    found: Arc<Mutex<Found>>,
     stop: Arc<OwnedFd>,
 }
 
@@ -60,10 +93,10 @@ impl Prober {
             doing: format!("begin to probe in network namespace {}", assignment.namespace.inode),
             source,
         };
-        let ways = Arc::new(Mutex::new(Ways::new()));
+        let found = Arc::<Mutex<Found>>::default();
         let stop = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
         let stop = Arc::new(stop.map_err(|errno| fault(errno.into()))?);
-        let rounds = Rounds::new(Arc::clone(&ways), Arc::clone(&stop)).map_err(fault)?;
+        let rounds = Rounds::new(Arc::clone(&found), Arc::clone(&stop)).map_err(fault)?;
         std::thread::Builder::new()
             .name("srv6d-probe".to_owned())
             .spawn(move || rounds.run(&assignment))
@@ -71,12 +104,17 @@ impl Prober {
                 doing: "start a thread for probes".to_owned(),
                 source,
             })?;
-        Ok(Self { ways, stop })
+        Ok(Self { found, stop })
     }
 
     /// The ways that are probed now, and what came of it.
     pub fn ways(&self) -> Ways {
-        self.ways.lock().clone()
+        self.found.lock().ways.clone()
+    }
+
+    /// Probes over each link so far.
+    pub fn probed(&self) -> BTreeMap<Place, Probed> {
+        self.found.lock().probed()
     }
 }
 
@@ -84,5 +122,27 @@ impl Drop for Prober {
     fn drop(&mut self) {
         // Refused only if it was said 2^64 times already.
         let _said = rustix::io::write(&*self.stop, &1u64.to_ne_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn probes_of_a_way_that_leaves_use_still_count() {
+        let own = Ipv6Addr::LOCALHOST;
+        let way = |spine: &str| Way { own, switches: vec!["leaf00".to_owned(), spine.to_owned()] };
+        let chosen = |spines: &[&str]| spines.iter().map(|spine| (way(spine), own)).collect();
+        let mut found = Found::default();
+        found.keep(&chosen(&["spine00", "spine01"]));
+        found.ways.values_mut().for_each(Health::lost);
+        found.keep(&chosen(&["spine01"]));
+        assert_eq!(found.ways.len(), 1);
+        found.keep(&chosen(&["spine00", "spine01"]));
+        found.ways.values_mut().for_each(|health| health.answered(Duration::ZERO));
+        let both = Probed { sent: 2, lost: 1 };
+        let links = ["spine00", "spine01"].map(|spine| (Place::link("leaf00", spine), both));
+        assert_eq!(found.probed(), BTreeMap::from(links));
     }
 }

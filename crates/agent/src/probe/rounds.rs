@@ -16,7 +16,7 @@ use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType};
 use super::health::Trust;
 use super::packet::{LENGTH, Probe};
 use super::ways::{Way, bad, ways};
-use super::{Assignment, PATIENCE, PERIOD, Ways};
+use super::{Assignment, Found, PATIENCE, PERIOD};
 
 /// How often it is asked which paths are in use.
 const ASK: Duration = Duration::from_secs(1);
@@ -35,14 +35,14 @@ pub(super) struct Rounds {
     raw: OwnedFd,
     /// Where probes come back, by address.
     returns: HashMap<Ipv6Addr, UdpSocket>,
-    shared: Arc<Mutex<Ways>>,
+    shared: Arc<Mutex<Found>>,
     stop: Arc<OwnedFd>,
     carriers: BTreeMap<Way, Ipv6Addr>,
 }
 
 impl Rounds {
     /// Opens the raw socket in the calling thread's namespace.
-    pub(super) fn new(shared: Arc<Mutex<Ways>>, stop: Arc<OwnedFd>) -> io::Result<Self> {
+    pub(super) fn new(shared: Arc<Mutex<Found>>, stop: Arc<OwnedFd>) -> io::Result<Self> {
         // IPPROTO_RAW: the packet begins with its own header (raw(7)).
         let raw = rustix::net::socket_with(
             AddressFamily::INET6,
@@ -77,7 +77,7 @@ impl Rounds {
                     break;
                 }
             }
-            let bad = bad(&self.shared.lock());
+            let bad = bad(&self.shared.lock().ways);
             if bad != told {
                 let names: Vec<String> = bad.iter().map(ToString::to_string).collect();
                 log::warn!("namespace={} assumed-bad={:?}", assignment.namespace.inode, names);
@@ -102,16 +102,13 @@ impl Rounds {
         };
         let mut shared = self.shared.lock();
         if !paths.is_empty() {
-            for (way, health) in shared.iter().filter(|(_, health)| health.trust == Trust::AssumedBad) {
+            for (way, health) in shared.ways.iter().filter(|(_, health)| health.trust == Trust::AssumedBad) {
                 if let Some(carrier) = self.carriers.get(way).filter(|_| health.ever_good) {
                     chosen.entry(way.clone()).or_insert(*carrier);
                 }
             }
         }
-        shared.retain(|way, _| chosen.contains_key(way));
-        for way in chosen.keys() {
-            shared.entry(way.clone()).or_default();
-        }
+        shared.keep(&chosen);
         drop(shared);
         let used: BTreeSet<Ipv6Addr> = chosen.keys().map(|way| way.own).collect();
         self.returns.retain(|own, _| used.contains(own));
@@ -168,7 +165,7 @@ impl Rounds {
         }
         let mut shared = self.shared.lock();
         for (number, (way, _)) in sent.iter().enumerate() {
-            let Some(health) = shared.get_mut(way) else { continue };
+            let Some(health) = shared.ways.get_mut(way) else { continue };
             match back.get(&number) {
                 Some(took) => health.answered(*took),
                 None => health.lost(),

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
-use srv6_agent::HintClaim;
+use srv6_agent::{HintClaim, Namespace};
 use srv6_hints::Key;
+use srv6_steer::Status;
 
 use crate::serving::{PATIENCE, Serving, eventually, flow};
 
@@ -127,4 +129,30 @@ fn a_page_that_nobody_reads_is_given_up() {
     // All places are taken, and there is one again when the idle connections have had their time.
     assert_eq!(serving.get("/healthz").0, 200);
     drop(streams);
+}
+
+#[test]
+fn a_namespace_that_vanishes_takes_no_counts_along() {
+    let serving = Serving::start(&[]);
+    let address = "ip address add 2001:db8:1000::2/128 dev lo nodad && ip route add fc00:0::/32 dev lo";
+    let mut pod = Command::new("unshare")
+        .args(["--net", "sh", "-c", &format!("ip link set lo up && {address} && echo up && exec cat")])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    pod.stdout.as_mut().unwrap().read_exact(&mut [0; 3]).unwrap();
+    let host = serving.agent.hosts().enter(Namespace::of_process(pod.id()).unwrap()).unwrap();
+    let hold = host.steer().request(flow(1));
+    eventually("the flow is steered", || matches!(hold.status(), Status::Ready(_)));
+    let count = |text: &str| series(text)["srv6d_source_questions_total"];
+    let text = fresh(&serving, "/metrics", |text| count(text) >= 1.0);
+    assert_eq!(series(&text)["srv6d_namespaces"], 2.0);
+    let before = count(&text);
+    drop((hold, host));
+    pod.kill().unwrap();
+    pod.wait().unwrap();
+    let text = fresh(&serving, "/metrics", |text| series(text)["srv6d_namespaces"] == 1.0);
+    assert_eq!(count(&text), before);
+    assert_eq!(serving.get("/healthz").0, 200);
 }
