@@ -33,7 +33,7 @@ pub use config::{
 };
 pub use counted::Counts;
 pub use denied::Denied;
-pub use drain::{DrainError, Drained, Drains};
+pub use drain::{DrainError, Drained, Drains, Undrained};
 pub use error::AgentError;
 pub use hinting::{
     HintClaim, Hinting, HintingError, Kind, Line, LineError, Mpib, MpibCounts, Which, read_lines,

@@ -50,6 +50,7 @@ pub(crate) fn run(args: &DrainArgs) -> anyhow::Result<()> {
             number("empty_after_ms")
         );
     })?;
+    answered(&answer, "drained")?;
     if number("unfinished") > 0.0 {
         bail!(
             "{} connections still wait for acknowledgements of what they sent before they moved; {place} stays drained",
@@ -57,6 +58,19 @@ pub(crate) fn run(args: &DrainArgs) -> anyhow::Result<()> {
         );
     }
     Ok(())
+}
+
+/// Fails where steering in a network namespace didn't say what it has done.
+pub(crate) fn answered(answer: &Value, done: &str) -> anyhow::Result<()> {
+    let silent = answer.get("silent").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    if silent.is_empty() {
+        return Ok(());
+    }
+    let silent: Vec<String> = silent.iter().map(ToString::to_string).collect();
+    bail!(
+        "it is {done}, but in network namespace {} steering doesn't answer: its flows may still be where they were",
+        silent.join(", ")
+    )
 }
 
 /// Gives the agent an order that is answered by one object.
@@ -72,4 +86,17 @@ pub(crate) fn show(json: bool, answer: &Value, people: impl FnOnce(&Value)) -> a
         people(answer);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_silent_namespace_is_a_failure_that_names_it() {
+        answered(&json!({ "drained": "spine01", "silent": [] }), "drained").unwrap();
+        let error =
+            answered(&json!({ "silent": [4_026_531_840_u64, 7] }), "drained").unwrap_err().to_string();
+        assert!(error.contains("it is drained, but in network namespace 4026531840, 7 "), "{error}");
+    }
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::agent_socket::AgentArgs;
-use crate::drain::{PATIENCE, ask, show};
+use crate::drain::{PATIENCE, answered, ask, show};
 
 /// Gives a drained switch or link back; flows that had left it return
 #[derive(Debug, clap::Args)]
@@ -22,5 +22,6 @@ pub(crate) fn run(args: &UndrainArgs) -> anyhow::Result<()> {
     show(args.json, &answer, |answer| {
         let moved = answer.get("moved").and_then(Value::as_u64).unwrap_or_default();
         println!("{} is in use again: {moved} moved", args.place);
-    })
+    })?;
+    answered(&answer, "in use again")
 }

@@ -25,11 +25,13 @@ pub(super) fn drain(agent: &Agent, place: &str, patience_ms: u64) -> Result<Valu
         "connections": drained.connections,
         "empty_after_ms": drained.empty_after.as_secs_f64() * 1e3,
         "unfinished": drained.unfinished,
+        "silent": drained.silent,
     }))
 }
 
 /// Gives back, and says how many moved. Blocks.
 pub(super) fn undrain(agent: &Agent, place: &str) -> Result<Value, DrainError> {
-    let (place, moved) = agent.drains().undrain(agent, place)?;
-    Ok(json!({ "undrained": place.to_string(), "moved": moved }))
+    let undrained = agent.drains().undrain(agent, place)?;
+    let place = undrained.place.to_string();
+    Ok(json!({ "undrained": place, "moved": undrained.moved, "silent": undrained.silent }))
 }

@@ -102,6 +102,19 @@ pub struct Drained {
     pub empty_after: Duration,
     /// Connections for which that had not happened when patience was at its end.
     pub unfinished: usize,
+    /// Inode numbers of network namespaces whose steering didn't answer in time: nothing is known about their flows.
+    pub silent: Vec<u64>,
+}
+
+/// What became of giving something back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Undrained {
+    /// What isn't drained any more.
+    pub place: Place,
+    /// Routes and lanes that moved.
+    pub moved: usize,
+    /// As in [`Drained`].
+    pub silent: Vec<u64>,
 }
 
 /// The drained places of a host.
@@ -156,12 +169,16 @@ impl Drains {
         let moving = self.denied.set_drained(drained);
         drop(order);
         let deadline = started + patience.max(STEERING);
-        let (mut moved, mut watched) = (0, Vec::new());
+        let (mut moved, mut watched, mut silent) = (0, Vec::new(), Vec::new());
         for (host, moving) in moving {
             let left = deadline.saturating_duration_since(Instant::now());
-            let Some(done) = moving.wait(left) else { continue };
-            moved += done.moved;
-            watched.push(Watched::new(host, &done));
+            match moving.wait(left) {
+                Some(done) => {
+                    moved += done.moved;
+                    watched.push(Watched::new(host, &done));
+                }
+                None => silent.push(host.id().inode),
+            }
         }
         let moved_after = started.elapsed();
         let connections = watched.iter().map(|watched| watched.goals.len()).sum();
@@ -174,15 +191,18 @@ impl Drains {
             std::thread::sleep(LOOK);
         }
         let unfinished = watched.iter().map(|watched| watched.goals.len()).sum();
-        log::info!("drained={place} moved={moved} connections={connections} unfinished={unfinished}");
-        Ok(Drained { place, moved, moved_after, connections, empty_after: started.elapsed(), unfinished })
+        log::info!(
+            "drained={place} moved={moved} connections={connections} unfinished={unfinished} silent={silent:?}"
+        );
+        let empty_after = started.elapsed();
+        Ok(Drained { place, moved, moved_after, connections, empty_after, unfinished, silent })
     }
 
-    /// Gives a switch or link back. Flows that had left it return. Gives how many moved; blocks until they have.
+    /// Gives a switch or link back. Flows that had left it return. Blocks until they have.
     ///
     /// # Errors
     /// It isn't drained, or the file can't be written; then nothing has changed.
-    pub fn undrain(&self, agent: &Agent, place: &str) -> Result<(Place, usize), DrainError> {
+    pub fn undrain(&self, agent: &Agent, place: &str) -> Result<Undrained, DrainError> {
         let mut order = self.order.lock();
         // What is drained may have left the fabric meanwhile.
         let named = order.iter().find(|drained| drained.to_string() == place).cloned();
@@ -198,9 +218,16 @@ impl Drains {
         *order = drained.clone();
         let moving = self.denied.set_drained(drained);
         drop(order);
-        let moved = moving.into_iter().filter_map(|(_, moving)| moving.wait(STEERING)).map(|m| m.moved).sum();
-        log::info!("undrained={found} moved={moved}");
-        Ok((found, moved))
+        let deadline = Instant::now() + STEERING;
+        let (mut moved, mut silent) = (0, Vec::new());
+        for (host, moving) in moving {
+            match moving.wait(deadline.saturating_duration_since(Instant::now())) {
+                Some(done) => moved += done.moved,
+                None => silent.push(host.id().inode),
+            }
+        }
+        log::info!("undrained={found} moved={moved} silent={silent:?}");
+        Ok(Undrained { place: found, moved, silent })
     }
 }
 

@@ -1,6 +1,14 @@
 //! Drains during traffic, refused where they would cut a flow off, and kept over a restart.
 
-use crate::scene::{Beside, HOST00, HOST01, PATIENCE, Transfer, eventually, flow, lab, routes, spine};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
+
+use srv6_steer::OnChange;
+
+use crate::scene::{
+    Beside, HOST00, HOST01, PATIENCE, Transfer, eventually, flow, lab, routes, spine, steered,
+};
 
 const MEGABYTE: u64 = 1 << 20;
 
@@ -37,6 +45,32 @@ fn a_spine_is_drained_during_traffic_and_given_back() {
     transfer.more(MEGABYTE);
     assert!(carried() - before > MEGABYTE / 2);
     transfer.finish();
+}
+
+#[test]
+fn a_namespace_that_does_not_answer_is_no_success() {
+    let (lab, folder) = (lab(), tempfile::tempdir().unwrap());
+    let near = Beside::start(&lab, "host00", folder.path());
+    let (there, _) = near.steer(flow(HOST00, HOST01));
+    // Who hears of a move is called by the steering thread, and holds it up for as long as the test likes.
+    let (go_on, held) = mpsc::channel::<()>();
+    let (held, armed) = (Mutex::new(held), Arc::new(AtomicBool::new(false)));
+    let arm = Arc::clone(&armed);
+    let hold_up = move || {
+        if armed.load(Ordering::Relaxed) {
+            let _over = held.lock().unwrap().recv();
+        }
+    };
+    let watched = near.host.steer().request_watched(flow(HOST00, HOST01), Some(OnChange::new(hold_up)));
+    steered(&watched);
+    arm.store(true, Ordering::Relaxed);
+    let own = spine(&there);
+    let drained = near.agent.drains().drain(&near.agent, &own, Duration::from_millis(1)).unwrap();
+    assert_eq!((drained.moved, drained.silent), (0, vec![near.host.id().inode]));
+    drop(go_on);
+    eventually("it has moved", || spine(&there) != own);
+    let undrained = near.agent.drains().undrain(&near.agent, &own).unwrap();
+    assert_eq!((undrained.moved, undrained.silent), (1, vec![]));
 }
 
 #[test]
