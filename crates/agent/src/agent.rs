@@ -98,8 +98,10 @@ impl Agent {
         }
     }
 
-    /// Removes what nobody has registered, in each namespace whose time of grace is over. To be called now and then.
+    /// Removes what nobody has registered, in each namespace whose time of grace is over, and makes the file of drains again where
+    /// somebody has removed it. To be called now and then.
     pub fn tidy(&self) {
+        self.drains.restore();
         for host in self.hosts.all() {
             host.tidy_after(self.config.grace);
         }

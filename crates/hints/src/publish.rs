@@ -1,19 +1,19 @@
 //! How a file of hints gets its name: locked against a second writer, and complete from the first moment.
 
 use std::ffi::OsString;
-use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
+use std::fs::{DirBuilder, File, Metadata, OpenOptions, Permissions, TryLockError};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::HintsError;
-use crate::region::Region;
+use crate::region::{Identity, Region};
 
 /// The right to write one file of hints. Ends with the process, however that ends.
 #[derive(Debug)]
 pub(crate) struct Claim {
     path: PathBuf,
     /// Beside the file and not the file itself, which is replaced. Locked as long as it is open.
-    _lock: File,
+    lock: File,
 }
 
 impl Claim {
@@ -36,10 +36,17 @@ impl Claim {
             .open(&lock_path)
             .map_err(failed)?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Ok(()) => Ok(Self { path: path.to_owned(), lock }),
             Err(TryLockError::WouldBlock) => Err(HintsError::OtherWriter { path: path.to_owned() }),
             Err(TryLockError::Error(source)) => Err(failed(source)),
         }
+    }
+
+    /// Whether the lock still has its name: with the folder it goes, and another process may take it in a new one.
+    pub(crate) fn is_current(&self) -> bool {
+        let same = |one: &Metadata, other: &Metadata| Identity::of(one) == Identity::of(other);
+        let named = std::fs::metadata(beside(&self.path, ".lock"));
+        named.is_ok_and(|named| self.lock.metadata().is_ok_and(|own| same(&named, &own)))
     }
 
     /// The file's path.
@@ -48,8 +55,12 @@ impl Claim {
     }
 
     /// Makes the file: `fill` sees it before anybody else, then it gets its name in one step. Readers of the one
-    /// before keep what they have mapped.
-    pub(crate) fn publish(&self, bytes: usize, fill: impl FnOnce(&Region)) -> Result<Region, HintsError> {
+    /// before keep what they have mapped. Gives it with what tells it from others.
+    pub(crate) fn publish(
+        &self,
+        bytes: usize,
+        fill: impl FnOnce(&Region),
+    ) -> Result<(Region, Identity), HintsError> {
         let fresh = beside(&self.path, ".new");
         let failed = |doing| {
             let path = fresh.clone();
@@ -69,8 +80,9 @@ impl Claim {
         fill(&region);
         // Whatever the umask is: readers are other users.
         file.set_permissions(Permissions::from_mode(0o644)).map_err(failed("open to readers"))?;
+        let identity = Identity::of(&file.metadata().map_err(failed("look at"))?);
         std::fs::rename(&fresh, &self.path).map_err(failed("rename"))?;
-        Ok(region)
+        Ok((region, identity))
     }
 }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use srv6_fabric::Flow;
+use srv6_fabric::{Flow, chain};
 use srv6_paths::{PathError, PathSource};
 use srv6_steer::{Awaited, Denials, Moved, Place};
 
@@ -135,6 +135,20 @@ impl Drains {
         let drained = state::load(&path)?;
         drop(denied.set_drained(drained.clone()));
         Ok(Self { path, denied, order: Mutex::new(drained) })
+    }
+
+    /// Writes the file again if it is gone: without it the next agent would know of no drains. One that can't be written now will be
+    /// at the next call.
+    pub(crate) fn restore(&self) {
+        // Who has an order under way writes it himself.
+        let Some(order) = self.order.try_lock() else { return };
+        if order.is_empty() || self.path.exists() {
+            return;
+        }
+        match state::store(&self.path, &order) {
+            Ok(()) => log::warn!("state={} was gone and is made again", self.path.display()),
+            Err(error) => log::warn!("{}", chain(&error)),
+        }
     }
 
     /// What is drained.

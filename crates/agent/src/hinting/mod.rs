@@ -12,6 +12,7 @@ use srv6_hints::mpib::ShareError;
 use srv6_hints::{Entry, Hints, HintsError, Key, Weights, WeightsError};
 
 use crate::Config;
+use crate::throttle::Throttle;
 pub use manual::{Line, LineError, read_lines};
 pub use mpib::{Mpib, MpibCounts};
 
@@ -143,6 +144,7 @@ impl Hinting {
             tokio::spawn(Arc::clone(mpib).serve());
         }
         let Some(hints) = &self.own else { return };
+        let mut refusals = Throttle::default();
         let mut grace = Some(Instant::now() + self.grace);
         let mut ticks = tokio::time::interval(BEAT);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -150,6 +152,11 @@ impl Hinting {
             ticks.tick().await;
             let mut hints = hints.lock();
             hints.beat();
+            match hints.restore() {
+                Ok(false) => {}
+                Ok(true) => log::warn!("hints={} was gone and is made again", hints.path().display()),
+                Err(error) => refusals.warn(&chain(&error)),
+            }
             if grace.is_some_and(|end| Instant::now() >= end) {
                 grace = None;
                 hints.forget_unclaimed();

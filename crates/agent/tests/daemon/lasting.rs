@@ -1,8 +1,12 @@
 //! Agents end and begin; jobs and their routes go on.
 
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
+
+use srv6_hints::HintsView;
 
 use crate::client::Client;
 use crate::scene::{Scene, TO_HOST01, TO_HOST02};
@@ -101,7 +105,7 @@ fn stopped() {
     let shown = scene.routes("host00");
     scene.stop_agent();
     assert_eq!(scene.routes("host00"), shown);
-    assert!(!std::path::Path::new(&scene.socket()).exists());
+    assert!(!Path::new(&scene.socket()).exists());
     scene.start_agent(&["--flush"]);
     ready(&scene, 2);
     scene.stop_agent();
@@ -125,16 +129,32 @@ fn grace() {
 }
 
 fn folder() {
-    let scene = Scene::start(&[]);
-    let client = Client::start(scene.host("host00"), &scene.socket(), &[TO_HOST01]);
-    client.ready(1);
+    let mut scene = Scene::without_agent();
     let socket = scene.socket();
-    let folder = std::path::Path::new(&socket).parent().unwrap();
+    let folder = Path::new(&socket).parent().unwrap();
+    let (hints, state) = (folder.join("hints"), folder.join("drained.json"));
+    let own = ["--srv6d-hints", hints.to_str().unwrap(), "--srv6d-state", state.to_str().unwrap()];
+    let flags = [&own[..], &["--srv6d-group", "0"]].concat();
+    scene.start_agent(&flags);
+    let lanes = format!("lanes:{TO_HOST01}");
+    let client = Client::start(scene.host("host00"), &socket, &[&lanes]);
+    client.ready(1);
+    scene.ask(r#"{"command":"drain","place":"spine02","patience_ms":1000}"#);
+    let said = || HintsView::open(&hints).map(|view| view.entries());
+    let before = said().unwrap();
+    assert_eq!(before.len(), 1);
     std::fs::remove_dir_all(folder).unwrap();
     scene.eventually("the agent answers again", || scene.session().is_ok());
     // Sessions that were open are so still, and new ones are taken.
     assert_eq!(scene.attached(), [client.pid()]);
     let second = Client::start(scene.host("host00"), &socket, &[TO_HOST02]);
     second.ready(1);
-    assert_eq!(scene.routes("host00").lines().count(), 2);
+    scene.eventually("new readers have hints", || said().is_ok_and(|entries| entries == before));
+    scene.eventually("drains are kept", || state.exists());
+    // Members of a group come to the socket through a folder that anybody may enter.
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(folder), mode(Path::new(&socket))), (0o755, 0o660));
+    scene.kill_agent();
+    scene.start_agent(&flags);
+    assert_eq!(scene.ask(r#"{"command":"denied"}"#)[0]["drained"], serde_json::json!(["spine02"]));
 }

@@ -74,12 +74,18 @@ impl Scene {
     /// Starts the agent by a command that ends in the program's name, and doesn't wait.
     pub(crate) fn start_agent_by(&mut self, mut command: Command, flags: &[&str]) {
         let log = File::options().create(true).append(true).open(self.log_path()).unwrap();
+        let (socket, state) = (self.socket(), self.path("drained.json"));
+        let usual = [
+            ("--srv6-agent-socket", socket.as_str()),
+            ("--srv6d-state", state.to_str().unwrap()),
+            ("--srv6d-http", "off"),
+            ("--srv6d-hints", "off"),
+            ("--srv6-log", "debug"),
+        ];
+        let unsaid = usual.iter().filter(|(name, _)| !flags.contains(name));
         let child = command
             .args(&self.source)
-            .args(["--srv6-agent-socket", &self.socket()])
-            .arg("--srv6d-state")
-            .arg(self.folder.path().join("drained.json"))
-            .args(["--srv6d-http", "off", "--srv6d-hints", "off", "--srv6-log", "debug"])
+            .args(unsaid.flat_map(|&(name, value)| [name, value]))
             .args(flags)
             .stdin(Stdio::null())
             .stderr(log)

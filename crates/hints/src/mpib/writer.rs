@@ -24,7 +24,7 @@ impl<P: Copy + Eq + std::hash::Hash> MpibHints<P> {
     /// Another writer lives, or the directory isn't safe.
     pub fn create(path: &Path) -> Result<Self, HintsError> {
         let claim = Claim::take(path)?;
-        let region = claim.publish(FILE_BYTES, |region| {
+        let (region, _) = claim.publish(FILE_BYTES, |region| {
             let words: &[AtomicU32] = region.words();
             for slot in 0..SLOTS {
                 fill(words, slot, Slot { value: FIRST_VALUE, pair: Pair::default() });

@@ -10,7 +10,7 @@ use super::layout::{
 use super::{Entry, HintsView, Key, Weights, since_boot};
 use crate::HintsError;
 use crate::publish::Claim;
-use crate::region::Region;
+use crate::region::{Identity, Region};
 use crate::slots::Slots;
 
 /// The host's hints, as their only writer. The file stays when this is dropped, without heartbeat: the next writer
@@ -19,6 +19,7 @@ use crate::slots::Slots;
 pub struct Hints {
     // Unmapped before the claim is given up.
     region: Region,
+    identity: Identity,
     slots: Slots<Key>,
     weights: Vec<Weights>,
     claim: Claim,
@@ -46,7 +47,7 @@ impl Hints {
                 *place = entry.weights;
             }
         }
-        let region = claim.publish(bytes(size), |region| {
+        let (region, identity) = claim.publish(bytes(size), |region| {
             let words: &[AtomicU64] = region.words();
             let header = [
                 (VERSION_AT, HINTS_VERSION),
@@ -64,12 +65,36 @@ impl Hints {
                 fill(words, entry.slot, &encode(&entry.key, &entry.weights));
             }
         })?;
-        Ok(Self { region, slots, weights, claim })
+        Ok(Self { region, identity, slots, weights, claim })
     }
 
     /// The file's path.
     pub fn path(&self) -> &Path {
         self.claim.path()
+    }
+
+    /// Makes the file again as it was, if it is gone, and says whether it was. Readers of the one before see by its name that there
+    /// is another one.
+    ///
+    /// # Errors
+    /// Another writer has its name meanwhile, or it can't be made.
+    pub fn restore(&mut self) -> Result<bool, HintsError> {
+        let found = std::fs::metadata(self.path());
+        if found.is_ok_and(|metadata| Identity::of(&metadata) == self.identity) {
+            return Ok(false);
+        }
+        if !self.claim.is_current() {
+            self.claim = Claim::take(self.path())?;
+        }
+        let size = bytes(self.size());
+        let (region, identity) = self.claim.publish(size, |region| {
+            let (from, to): (&[AtomicU64], &[AtomicU64]) = (self.region.words(), region.words());
+            for (from, to) in from.iter().zip(to) {
+                to.store(from.load(Ordering::Relaxed), Ordering::Release);
+            }
+        })?;
+        (self.region, self.identity) = (region, identity);
+        Ok(true)
     }
 
     /// Takes a reference to the flow's slot. A flow that had none begins without weights, or with those from before
@@ -266,5 +291,35 @@ mod tests {
         assert_eq!(hints.forget_unclaimed(), 2);
         let left: Vec<_> = view.entries().iter().map(|entry| entry.key).collect();
         assert_eq!(left, [key(3), key(4)]);
+    }
+
+    #[test]
+    fn a_file_that_is_gone_is_made_again_as_it_was() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("run/hints");
+        let mut hints = Hints::create(&path, 4).unwrap();
+        hints.acquire(key(1)).unwrap();
+        let slot = hints.acquire(key(2)).unwrap();
+        hints.set(slot, "700,300".parse().unwrap()).unwrap();
+        let before = HintsView::open(&path).unwrap();
+        assert!(!hints.restore().unwrap(), "nothing is gone");
+        assert!(before.is_current(&path));
+        std::fs::remove_dir_all(path.parent().unwrap()).unwrap();
+        assert!(hints.restore().unwrap());
+        let after = HintsView::open(&path).unwrap();
+        assert_eq!(after.entries(), before.entries());
+        assert_eq!((after.generation(), after.placement()), (before.generation(), before.placement()));
+        assert!(!before.is_current(&path));
+        // The new file is the one that is written, and nobody else's.
+        hints.set(slot, "1".parse().unwrap()).unwrap();
+        assert_eq!(after.read(slot).flatten().unwrap().1.to_string(), "1");
+        assert!(Hints::create(&path, 4).unwrap_err().to_string().contains("another process"));
+        // Alone, beside its lock.
+        std::fs::remove_file(&path).unwrap();
+        assert!(hints.restore().unwrap() && path.exists());
+        // One who took the name meanwhile keeps it.
+        std::fs::remove_dir_all(path.parent().unwrap()).unwrap();
+        let _other = Hints::create(&path, 4).unwrap();
+        assert!(hints.restore().unwrap_err().to_string().contains("another process"));
     }
 }
