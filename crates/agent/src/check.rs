@@ -24,9 +24,16 @@ pub struct Finding {
 /// Looks at rights, kernel, path source and socket. Blocks for as long as the path source takes.
 pub fn findings(config: &Config) -> Vec<Finding> {
     let finding = |what: &str, fault: Option<String>| Finding { what: what.to_owned(), fault };
-    let enters = finding("right to enter namespaces, CAP_SYS_ADMIN", lacks(CapabilitySet::SYS_ADMIN));
+    // What a sidecar does without: it steers its own namespace, whose processes it doesn't look into, and goes without probes.
+    let of_hosts = [
+        ("right to enter namespaces, CAP_SYS_ADMIN", CapabilitySet::SYS_ADMIN),
+        ("right to find other users' namespaces, CAP_SYS_PTRACE", CapabilitySet::SYS_PTRACE),
+        ("right to send probes, CAP_NET_RAW", CapabilitySet::NET_RAW),
+    ];
     let mut found = vec![finding("right to change routes, CAP_NET_ADMIN", lacks(CapabilitySet::NET_ADMIN))];
-    found.extend((config.scope == Scope::Host).then_some(enters));
+    if config.scope == Scope::Host {
+        found.extend(of_hosts.map(|(what, right)| finding(what, lacks(right))));
+    }
     found.extend([
         finding("netlink", LinuxRoutes::new().err().map(|error| chain(&error))),
         finding("SRv6 in the kernel", no_seg6()),

@@ -129,7 +129,7 @@ pub const FIELDS: [Field; 15] = [
         "SRV6D_GROUP",
         "the name or number of a group",
         "",
-        "Its members may use the agent: the socket and its folder belong to it. Unset: only root may.",
+        "Its members may use the agent: the socket belongs to it, and its folder is open to all. Unset: only root may.",
     ),
     field(
         "SRV6D_SCOPE",

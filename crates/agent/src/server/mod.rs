@@ -130,7 +130,6 @@ fn listen(path: &Path, group: Option<u32>) -> Result<(UnixListener, (u64, u64), 
         // Programs of jobs read hints and look for the socket here; who may connect, the socket's own mode says.
         fs::set_permissions(folder, Permissions::from_mode(0o755))
             .map_err(fault("set the mode of", folder))?;
-        chown(folder, None, group).map_err(fault("give a group to", folder))?;
     }
     let lock_path = path.with_extension("lock");
     let lock =

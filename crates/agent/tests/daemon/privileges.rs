@@ -4,11 +4,12 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::client::Client;
-use crate::scene::{Scene, TO_HOST01};
+use crate::scene::{Scene, TO_HOST01, fabric};
 
 pub(crate) const TESTS: &[(&str, fn())] = &[
     ("the_daemonsets_capabilities_are_enough", enough),
     ("without_one_of_the_daemonsets_capabilities_something_fails", each_is_needed),
+    ("check_names_the_capability_that_is_missing", checked),
 ];
 
 /// What the container of the DaemonSet may, by the names of Kubernetes: `NET_ADMIN` and the like.
@@ -62,6 +63,30 @@ fn each_is_needed() {
         let (scene, _client) = without(lacking);
         scene.eventually(&format!("{complaint}, without {lacking}"), || scene.log().contains(complaint));
     }
+}
+
+fn checked() {
+    let check = |capabilities: &[String], scope: &str| {
+        let fabric = fabric();
+        let output = confined(capabilities)
+            .args(["--check", "--srv6d-scope", scope, "--srv6-topology", fabric.to_str().unwrap()])
+            .args(["--srv6-agent-socket", "/nonexistent/agent.sock"])
+            .output()
+            .unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let failed: Vec<String> =
+            text.lines().filter(|line| line.starts_with("FAILED")).map(str::to_owned).collect();
+        assert_eq!(output.status.success(), failed.is_empty(), "{text}");
+        failed
+    };
+    let all = granted();
+    assert_eq!(check(&all, "host"), Vec::<String>::new());
+    for lacking in ["NET_ADMIN", "SYS_ADMIN", "SYS_PTRACE", "NET_RAW"] {
+        let fewer: Vec<_> = all.iter().filter(|name| *name != lacking).cloned().collect();
+        let failed = check(&fewer, "host");
+        assert!(failed.iter().any(|line| line.contains(&format!("CAP_{lacking}:"))), "{lacking}: {failed:?}");
+    }
+    assert_eq!(check(&["NET_ADMIN".to_owned()], "pod"), Vec::<String>::new());
 }
 
 /// An agent that lacks one of them, and a client that asks it for a flow.
