@@ -6,6 +6,8 @@
 mod bytes;
 mod event;
 mod frames;
+#[cfg(test)]
+mod golden;
 mod request;
 #[cfg(test)]
 mod tests;

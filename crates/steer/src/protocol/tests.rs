@@ -176,26 +176,6 @@ proptest! {
 }
 
 #[test]
-fn bytes_are_those_of_the_document() {
-    let flow = Flow { src: "2001:db8:1000::2".parse().unwrap(), dst: "10.0.0.1".parse().unwrap() };
-    assert_eq!(
-        Request::RegisterFlow { id: 7, flow }.encode(),
-        [
-            0, 0, 0, 27, 0x02, // 1 type + 26 payload
-            0, 0, 0, 7, // id
-            6, 0x20, 0x01, 0x0d, 0xb8, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, // source
-            4, 10, 0, 0, 1, // destination
-        ]
-    );
-    let hello = Hello { version: 1, job: "ml".to_owned(), rank: Some(3), ..Hello::default() };
-    assert_eq!(
-        Request::Hello(hello).encode(),
-        [0, 0, 0, 17, 0x01, b'S', b'R', b'V', b'6', 0, 1, 0, 0, 2, b'm', b'l', 0, 0, 0, 3, 0]
-    );
-    assert_eq!(Event::Pending { id: 258 }.encode(), [0, 0, 0, 5, 0x83, 0, 0, 1, 2]);
-}
-
-#[test]
 fn lengths_that_no_frame_has_end_the_stream() {
     for length in [0, MAX_FRAME + 1, u32::MAX as usize] {
         let mut frames = Frames::default();
