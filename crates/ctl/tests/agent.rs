@@ -6,6 +6,7 @@
     reason = "tests: a panic is the failure"
 )]
 
+use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitCode, Output, Stdio};
@@ -50,14 +51,16 @@ fn serve(folder: &Path) {
         ("SRV6_TOPOLOGY", fabric().to_str().unwrap().to_owned()),
         ("SRV6_AGENT_SOCKET", path("agent.sock")),
         ("SRV6D_STATE", path("drained.json")),
-        ("SRV6D_HINTS", "off".to_owned()),
+        ("SRV6D_HINTS", path("hints")),
     ];
     let values = values.into_iter().map(|(name, value)| (name.to_owned(), value));
     let config = Config::read(Layers::of_environment(values)).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let server = Server::bind(&config.socket, None).unwrap();
-        server.serve(Arc::new(Agent::start(config).unwrap()), Arc::default()).await;
+        let agent = Arc::new(Agent::start(config).unwrap());
+        tokio::spawn(Arc::clone(agent.hinting()).run());
+        server.serve(agent, Arc::default()).await;
     });
 }
 
@@ -92,7 +95,11 @@ fn main() -> ExitCode {
         drained();
         Ok(())
     });
-    libtest_mimic::run(&Arguments::from_args(), vec![drained]).exit_code()
+    let killed = Trial::test("an_agent_that_is_killed_during_an_all_reduce_loses_nothing", || {
+        killed();
+        Ok(())
+    });
+    libtest_mimic::run(&Arguments::from_args(), vec![drained, killed]).exit_code()
 }
 
 fn fabric() -> PathBuf {
@@ -105,6 +112,11 @@ struct Scene {
 }
 
 impl Scene {
+    fn start() -> Self {
+        let (_, topology) = srv6_paths::read_topology(&fabric(), "fabric_graph", "hosts").unwrap();
+        Self { lab: Lab::up(&topology, &Options::default()).unwrap(), folder: tempfile::tempdir().unwrap() }
+    }
+
     fn srv6ctl(&self, arguments: &[&str]) -> Command {
         let mut command = self.lab.node("host00").unwrap().command(env!("CARGO_BIN_EXE_srv6ctl"));
         command.args(arguments).env("SRV6_AGENT_SOCKET", self.folder.path().join("agent.sock"));
@@ -197,9 +209,7 @@ impl Drop for Program {
 }
 
 fn drained() {
-    let (_, topology) = srv6_paths::read_topology(&fabric(), "fabric_graph", "hosts").unwrap();
-    let scene =
-        Scene { lab: Lab::up(&topology, &Options::default()).unwrap(), folder: tempfile::tempdir().unwrap() };
+    let scene = Scene::start();
     let agent = Running::start(&scene);
 
     let mut server =
@@ -248,6 +258,9 @@ fn drained() {
     assert!(refused.contains("2001:db8:1000::2 -> 2001:db8:1001::2"), "{refused}");
     assert!(scene.refusal(&["drain", "spine99"]).contains("\"spine99\""));
 
+    for listing in [&["flows"][..], &["paths"], &["agent", "status"]] {
+        watched(&scene, listing);
+    }
     // The listing goes on until it is ended, and shows each change.
     let mut watching = Program::start(&mut scene.srv6ctl(&["routes", "--watch", "--json"]));
     let mut lines = BufReader::new(watching.0.stdout.take().unwrap()).lines().map_while(Result::ok);
@@ -271,4 +284,77 @@ fn drained() {
     assert!(server.0.wait().unwrap().success());
     let removed = scene.json(&["gc", "--json"]);
     assert_eq!(removed["in_use"], 0, "{removed}");
+}
+
+/// A listing that is watched comes again and again.
+fn watched(scene: &Scene, listing: &[&str]) -> Vec<Value> {
+    let mut watching = Program::start(&mut scene.srv6ctl(&[listing, &["--watch", "1", "--json"]].concat()));
+    let lines = BufReader::new(watching.0.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let listed: Vec<Value> = lines.take(3).map(|line| serde_json::from_str(&line).unwrap()).collect();
+    assert_eq!(listed.len(), 3, "{listing:?} ends");
+    listed
+}
+
+fn killed() {
+    let scene = Scene::start();
+    let mut agent = Running::start(&scene);
+    let hosts = ["host00", "host01"];
+    let plugin = std::env::current_exe().unwrap().with_file_name("libnccl_net_srv6.so");
+    let file = |rank: usize, kind: &str| scene.folder.path().join(format!("{rank}.{kind}"));
+    let start = |(rank, host): (usize, &&str)| {
+        let mut command = scene.lab.node(host).unwrap().command(env!("CARGO_BIN_EXE_srv6ctl"));
+        command.args(["bench", "all-reduce", "-b", "1M", "-e", "1M", "-n", "1500", "-w", "1", "--plugin"]);
+        command.arg(&plugin).env("RANK", rank.to_string()).env("WORLD_SIZE", hosts.len().to_string());
+        command.env("MASTER_ADDR", scene.lab.management_address("host00").unwrap().to_string());
+        command.env("MASTER_PORT", "29500").env("NCCL_SOCKET_IFNAME", "=eth1");
+        command.env("NCCL_SOCKET_FAMILY", "AF_INET6").env("NCCL_DEBUG", "INFO");
+        command.env("SRV6_TRANSPORT", "multipath").env("SRV6_MODE", "agent").env("SRV6_STRICT", "1");
+        command.env("SRV6_AGENT_SOCKET", scene.folder.path().join("agent.sock"));
+        command.env("SRV6_CONNECT_TIMEOUT_MS", "60000").stdin(Stdio::null());
+        command.stdout(File::create(file(rank, "out")).unwrap());
+        command.stderr(File::create(file(rank, "err")).unwrap());
+        Program(command.spawn().unwrap())
+    };
+    let mut ranks: Vec<Program> = hosts.iter().enumerate().map(start).collect();
+    let said = |rank: usize| std::fs::read_to_string(file(rank, "err")).unwrap();
+    let routes =
+        |host: &str| scene.lab.node(host).unwrap().sh("ip -6 route show table all proto 83").unwrap();
+    let sent = || scene.lab.sent_by("host00").unwrap().values().sum::<u64>();
+    let more = |bytes: u64| {
+        let goal = sent() + bytes;
+        eventually("the job sends", || sent() >= goal);
+    };
+    let registered = || {
+        let flows = scene.json(&["flows", "--json"]);
+        let flows = flows.as_array().unwrap();
+        flows.iter().filter(|flow| flow["state"] == "ready").count()
+    };
+    more(20_000_000);
+    let (flows, kept) = (registered(), hosts.map(routes));
+    assert!(flows >= 2 && kept.iter().all(|routes| routes.contains("encap seg6")), "{flows} {kept:?}");
+    let slots = scene.json(&["hints", "set", "all", "700,300", "--json"])["set"].as_u64().unwrap();
+    assert!(slots > 0, "lanes have slots");
+    let file_of_hints = scene.folder.path().join("hints");
+    let shown = watched(&scene, &["hints", "show", "--file", file_of_hints.to_str().unwrap()]);
+    assert!(shown[2].to_string().contains("700"), "{shown:?}");
+    for _ in 0..2 {
+        // SIGKILL.
+        drop(agent);
+        more(20_000_000);
+        assert_eq!(hosts.map(routes), kept);
+        agent = Running::start(&scene);
+        eventually("all is registered again", || registered() == flows);
+        more(20_000_000);
+        assert_eq!(hosts.map(routes), kept);
+    }
+    let running = |rank: &mut Program| rank.0.try_wait().unwrap().is_none();
+    assert!(ranks.iter_mut().all(running), "it was over before the last agent: {}", said(0));
+    for (rank, program) in ranks.iter_mut().enumerate() {
+        let status = program.0.wait().unwrap();
+        assert!(status.success(), "rank {rank}: {status}\n{}", said(rank));
+        assert!(!said(rank).contains("goes unsteered"), "{}", said(rank));
+    }
+    let table = std::fs::read_to_string(file(0, "out")).unwrap();
+    assert!(table.contains("# Out of bounds values : 0 OK"), "{table}");
+    eventually("its routes go with it", || hosts.map(routes) == ["", ""]);
 }

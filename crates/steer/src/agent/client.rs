@@ -13,7 +13,7 @@ use crate::lanes::LanesClaim;
 use crate::notice::{AtEnd, Notice};
 use crate::protocol::{Event, Request};
 use crate::worker::Job;
-use crate::{ATTACHED, LanesStatus, STEERING, Slot, Status, SteerError, Steered};
+use crate::{ATTACHED, LanePath, LanesStatus, STEERING, Slot, Status, SteerError, Steered};
 
 /// Pause before the next attempt to attach, the first time; twice as long each further time.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -66,7 +66,14 @@ impl Wish {
         match self {
             Self::Flow(slot) => Request::RegisterFlow { id, flow: slot.flow },
             Self::Lanes(claim) => {
-                Request::RegisterLanes { id, flow: claim.flow, wanted: claim.wanted.clone() }
+                let mut wanted = claim.wanted.clone();
+                // A new agent doesn't know which lane has which path, and its order of connections is another one: sockets
+                // keep their marks, so lanes have to get what they had.
+                if let LanesStatus::Ready(lanes) = claim.status() {
+                    let back = |lane: &LanePath| lane.steered.hops.iter().rev().cloned().collect();
+                    wanted.along = lanes.lanes.iter().map(back).collect();
+                }
+                Request::RegisterLanes { id, flow: claim.flow, wanted }
             }
         }
     }
