@@ -89,3 +89,47 @@ fn told(say: Say<'_>, result: Result<Value, DrainError>) {
 fn refuse(say: Say<'_>, reason: &str) {
     last(say, &json!({ "error": reason }));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Config, Layers};
+
+    #[test]
+    fn only_root_and_the_agents_own_user_change_what_concerns_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        let fabric = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/fabrics/4x4.json");
+        let settings = [
+            ("SRV6_TOPOLOGY", fabric.to_owned()),
+            ("SRV6D_STATE", path("drained.json")),
+            ("SRV6D_HINTS", path("hints")),
+            ("ROUTE_PLATFORM", "none".to_owned()),
+        ];
+        let values = settings.into_iter().map(|(name, value)| (name.to_owned(), value));
+        let agent = Agent::start(Config::read(Layers::of_environment(values)).unwrap()).unwrap();
+        let ask = |uid: u32, order: &str| {
+            let mut said = Vec::new();
+            answer(&agent, uid, order, &mut |json, _| {
+                said.push(json);
+                true
+            });
+            said.concat()
+        };
+        let drain = r#"{"command":"drain","place":"spine01","patience_ms":1}"#;
+        let undrain = r#"{"command":"undrain","place":"spine01"}"#;
+        let hints = r#"{"command":"set_hints","mpib":false,"slot":null,"value":"1"}"#;
+        let own = rustix::process::geteuid().as_raw();
+        let other = own + 1234;
+        for order in [drain, undrain, hints] {
+            let refused = ask(other, order);
+            assert!(refused.contains(&format!("user {other} may not change")), "{order}: {refused}");
+        }
+        let listed: Value = serde_json::from_str(&ask(other, r#"{"command":"denied"}"#)).unwrap();
+        assert_eq!(listed, json!({ "drained": [], "assumed_bad": [] }));
+        for order in [drain, undrain, hints] {
+            let done = ask(own, order);
+            assert!(!done.contains("error"), "{order}: {done}");
+        }
+    }
+}
