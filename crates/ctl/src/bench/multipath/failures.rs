@@ -58,19 +58,15 @@ fn runs(bench: &Bench, shaped: &Shaped, plugin: &Path, name: &str, runs: u32) ->
     let bar = progress::bar(name, u64::from(runs) * FailureKind::ALL.len() as u64);
     let mut kinds: Vec<Kind> =
         FailureKind::ALL.into_iter().map(|kind| Kind { kind, outcomes: Vec::new() }).collect();
-    let start = || shaped.crew(&bench.scene, plugin, name, &Routing::Multipath);
-    let mut crew = start()?;
     // Kinds in turn, so that what the machine does meanwhile hits all alike.
     for _ in 0..runs {
         for Kind { kind, outcomes } in &mut kinds {
+            // A job of its own: new connections of one that has seen a path die keep off it for seconds.
+            let mut crew = shaped.crew(&bench.scene, plugin, name, &Routing::Multipath)?;
             let outcome = Run { shaped, kind: *kind }.play(&mut crew);
             // However it ended, the next run finds a fabric without faults.
             shaped.lab.heal_all().context("healing the fabric")?;
-            let outcome = outcome?;
-            if outcome.died.is_some() {
-                crew = start()?;
-            }
-            outcomes.push(outcome);
+            outcomes.push(outcome?);
             bar.inc(1);
         }
     }
