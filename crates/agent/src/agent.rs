@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use srv6_paths::SharedSource;
 
+use crate::home::AskedFrom;
 use crate::{AgentError, Config, Denied, Drains, Hinting, Host, Hosts, Namespace, Registry};
 
 /// One agent. What listens, probes and counts shares it by `Arc`.
@@ -29,6 +30,7 @@ impl Agent {
     /// A path source or dataplane that can't work at all.
     pub fn start(config: Config) -> Result<Self, AgentError> {
         let source = config.steering.open_source().map_err(AgentError::Source)?;
+        let source = Box::new(AskedFrom { namespace: Namespace::own()?, source });
         // The shortest time between two refreshes, or one of two askers would make a question of its own.
         let paths = SharedSource::new(source, config.refresh.mul_f64(0.8));
         let denied = Arc::new(Denied::default());

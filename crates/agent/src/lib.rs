@@ -13,6 +13,7 @@ mod denied;
 mod drain;
 mod error;
 mod hinting;
+mod home;
 mod hosts;
 mod http;
 mod listening;

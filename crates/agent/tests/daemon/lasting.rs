@@ -2,14 +2,15 @@
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 
 use srv6_hints::HintsView;
 
 use crate::client::Client;
-use crate::scene::{Scene, TO_HOST01, TO_HOST02};
+use crate::scene::{PATIENCE, Scene, TO_HOST01, TO_HOST02};
 
 pub(crate) const TESTS: &[(&str, fn())] = &[
     ("a_killed_agent_loses_nothing_and_the_next_one_touches_nothing", killed),
@@ -17,6 +18,7 @@ pub(crate) const TESTS: &[(&str, fn())] = &[
     ("a_stopped_agent_leaves_routes_and_flush_removes_them", stopped),
     ("what_died_with_the_agent_goes_after_the_time_of_grace", grace),
     ("a_socket_folder_that_is_removed_is_made_again", folder),
+    ("the_service_manager_hears_when_it_serves_and_when_it_stops", notified),
 ];
 
 /// Listens to changes of a host's routes.
@@ -126,6 +128,26 @@ fn grace() {
     scene.eventually("the dead job's route is gone", || scene.routes("host00").lines().count() == 1);
     assert!(scene.routes("host00").starts_with("2001:db8:1002::2 "), "{}", scene.routes("host00"));
     drop(other);
+}
+
+/// The protocol of `sd_notify(3)`.
+fn notified() {
+    let mut scene = Scene::without_agent();
+    let path = scene.path("notify");
+    let manager = UnixDatagram::bind(&path).unwrap();
+    manager.set_read_timeout(Some(PATIENCE)).unwrap();
+    let hear = || {
+        let mut said = [0; 256];
+        let count = manager.recv(&mut said).expect("a word of the agent's");
+        String::from_utf8(said[..count].to_vec()).unwrap()
+    };
+    let mut command = Command::new(env!("CARGO_BIN_EXE_srv6d"));
+    command.env("NOTIFY_SOCKET", &path);
+    scene.start_agent_by(command, &[]);
+    assert_eq!(hear().trim_end(), "READY=1");
+    scene.session().expect("who hears that it is ready finds it so");
+    scene.stop_agent();
+    assert_eq!(hear().trim_end(), "STOPPING=1");
 }
 
 fn folder() {

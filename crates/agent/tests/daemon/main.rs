@@ -18,6 +18,7 @@ mod preloaded;
 mod privileges;
 mod raw;
 mod scene;
+mod source;
 mod steering;
 mod unruly;
 mod vpp;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
         job::TESTS,
         preloaded::TESTS,
         privileges::TESTS,
+        source::TESTS,
         steering::TESTS,
         lasting::TESTS,
         unruly::TESTS,
