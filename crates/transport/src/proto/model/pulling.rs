@@ -17,6 +17,17 @@ fn a_long_message_is_spread_at_once() {
 }
 
 #[test]
+fn a_message_behind_others_is_not_cut_small() {
+    let mut world = World::new(4);
+    world.post_send(512 << 10).unwrap();
+    let parts: usize = (0..4).map(|subflow| world.write(subflow, usize::MAX)).sum();
+    assert_eq!(parts, 4 * HEADER + (512 << 10));
+    world.post_send(128 << 10).unwrap();
+    assert_eq!(world.write(0, usize::MAX), HEADER + (128 << 10), "the others are busy");
+    world.finish();
+}
+
+#[test]
 fn short_messages_go_whole_over_the_shortest_path() {
     let mut world = World::new(3);
     for (subflow, micros) in [(0, 100), (1, 30), (2, 60)] {

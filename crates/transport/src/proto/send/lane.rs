@@ -229,6 +229,11 @@ impl Lane {
         self.stream.begun - self.stream.finished
     }
 
+    /// The same without headers.
+    pub(super) fn payload_in_flight(&self) -> u64 {
+        self.in_flight().saturating_sub((self.flights.len() * HEADER) as u64)
+    }
+
     /// Says whether it would take a chunk, if it is good.
     pub(super) fn has_room(&self) -> bool {
         self.connected && !self.blocked && !self.flights.is_full() && self.in_flight() < self.pace.limit()

@@ -190,9 +190,10 @@ impl Outbox {
         self.message < self.requests.posted()
     }
 
-    /// Bytes that are posted and not cut, with what has been cut of the message that is being cut.
-    pub(super) fn open(&self) -> u64 {
-        self.uncut + self.taken
+    /// Bytes that are posted and not cut, with what has been cut of the message that is being cut, or with all of the
+    /// `in_flight` bytes, if they are more.
+    pub(super) fn open(&self, in_flight: u64) -> u64 {
+        self.uncut + self.taken.max(in_flight)
     }
 
     /// The next chunk, of about `size` bytes; it stays next until it is taken.
