@@ -59,11 +59,7 @@ impl Scene {
         let (_, topology) = srv6_paths::read_topology(&fabric(), "fabric_graph", "hosts").unwrap();
         let lab = Lab::up(&topology, &Options::default()).unwrap();
         let folder = tempfile::tempdir().unwrap();
-        let setup = Setup {
-            interfaces: vec![("eth1".to_owned(), vec![(SOURCE.parse().unwrap(), 64)])],
-            routes: vec![(0, "fc00::/32".parse().unwrap(), "2001:db8:1000::1".parse().unwrap(), 1)],
-            ..Setup::default()
-        };
+        let setup = Setup::of_host(SOURCE.parse().unwrap());
         let vpp = StandIn::start(&folder.path().join("api.sock"), setup).unwrap();
         Self { lab, vpp, _folder: folder }
     }

@@ -60,11 +60,7 @@ impl Scene {
 
 /// A VPP that has host00's data interface, and a way to the fabric.
 fn data_interface() -> Setup {
-    Setup {
-        interfaces: vec![("eth1".to_owned(), vec![("2001:db8:1000::2".parse().unwrap(), 64)])],
-        routes: vec![(0, "fc00::/32".parse().unwrap(), "2001:db8:1000::1".parse().unwrap(), 1)],
-        ..Setup::default()
-    }
+    Setup::of_host("2001:db8:1000::2".parse().unwrap())
 }
 
 fn flow(host: u8) -> Flow {

@@ -37,6 +37,20 @@ pub struct Setup {
     pub offer: Offer,
 }
 
+impl Setup {
+    /// A VPP that has a host's interface `eth1` with this address, and a route to the uSID block `fc00::/32` by the first address of
+    /// the address's /64.
+    pub fn of_host(address: Ipv6Addr) -> Self {
+        let net = u128::from(address) & !u128::from(u64::MAX);
+        let block = Prefix::new(Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0).into(), 32);
+        Self {
+            interfaces: vec![("eth1".to_owned(), vec![(address.into(), 64)])],
+            routes: block.map(|block| (0, block, Ipv6Addr::from(net | 1).into(), 1)).into_iter().collect(),
+            ..Self::default()
+        }
+    }
+}
+
 /// What goes wrong from now on.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Fault {

@@ -10,11 +10,7 @@ pub(crate) const TESTS: &[(&str, fn())] =
 
 fn taken_over() {
     let mut scene = Scene::without_agent();
-    let setup = Setup {
-        interfaces: vec![("eth1".to_owned(), vec![("2001:db8:1000::2".parse().unwrap(), 64)])],
-        routes: vec![(0, "fc00::/32".parse().unwrap(), "2001:db8:1000::1".parse().unwrap(), 1)],
-        ..Setup::default()
-    };
+    let setup = Setup::of_host("2001:db8:1000::2".parse().unwrap());
     let mut vpp = StandIn::start(&scene.path("api.sock"), setup).unwrap();
     let socket = vpp.socket().to_str().unwrap().to_owned();
     let flags = ["--route-platform", "vpp", "--srv6-vpp-socket", &socket, "--srv6d-grace-s", "1"];
