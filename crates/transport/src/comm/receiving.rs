@@ -53,7 +53,8 @@ pub(super) struct Receiving {
     scratch: Box<[MaybeUninit<u8>]>,
     /// When the sockets were last asked about.
     polled: Instant,
-    /// Bytes that have come since the sender was told anything.
+    /// When the sender was last told what there was to tell, and bytes that have come since.
+    told: Instant,
     untold: usize,
     /// Where the next pass begins: the subflow that brought the last payload.
     first: usize,
@@ -133,6 +134,7 @@ impl Receiving {
             buffers: [RawBuf::EMPTY; MAX_REQUESTS],
             scratch: Box::new_uninit_slice(SCRATCH),
             polled: now,
+            told: now,
             untold: 0,
             first: 0,
         })
@@ -182,9 +184,11 @@ impl Receiving {
         let came = *taken.as_ref().unwrap_or(&0);
         self.untold += came;
         // While more comes and the caller calls again, one state frame for several messages does: writing one costs
-        // as much as reading a hundred kilobytes. The sender hears when the stream runs dry, at the latest.
-        if came == 0 || self.untold >= UNTOLD || !self.core.is_waiting() {
-            self.untold = 0;
+        // as much as reading a hundred kilobytes. The sender hears when the stream runs dry, at the latest; a fast
+        // receiver finds it dry after every message.
+        let dry = came == 0 && now.saturating_duration_since(self.told) >= BETWEEN;
+        if dry || self.untold >= UNTOLD || !self.core.is_waiting() {
+            (self.untold, self.told) = (0, now);
             self.tell(now);
         }
         self.publish();
@@ -383,8 +387,11 @@ fn settle(
     Ok(())
 }
 
-/// A quarter of what a sender of large messages keeps outstanding.
-const UNTOLD: usize = 256 << 10;
+/// A fraction of what a sender of large messages keeps outstanding.
+const UNTOLD: usize = 1 << 20;
+
+/// Time between two state frames while there is no need for more: a few of what it takes to write and read one.
+const BETWEEN: Duration = Duration::from_micros(50);
 
 /// How long a lone socket is read without asking about the others.
 const UNPOLLED: Duration = Duration::from_millis(10);

@@ -50,7 +50,7 @@ impl SendComm {
 
     /// The number of bytes sent if the message is done; its buffer is then the caller's again.
     ///
-    /// Done means that the receiver has all of it, or its kernel, or, of a message of up to 64 KiB, that this comm
+    /// Done means that the receiver has all of it, or its kernel, or, of a message of up to 32 KiB, that this comm
     /// has a copy, which it sends however long that takes. Requests become done in the order of posting and may
     /// be tested in any. Moves the bytes of every outstanding request, about 1 MiB a call. Never
     /// blocks, never allocates while all paths work.

@@ -163,7 +163,7 @@ fn the_sender_is_told_at_once_when_it_waits_and_now_and_then_when_not() {
     let ms = Duration::from_millis(1);
     let mut receiver = Receiver::new(2, start);
     for _ in 0..20 {
-        receiver.post(1 << 20).unwrap();
+        receiver.post(2 << 20).unwrap();
     }
     head(&mut receiver, 1, chunk(0, 0, 0, 0, 0)).unwrap();
     assert!(receiver.ack_due(1, start) && !receiver.ack_due(0, start), "complete, and it waits");
@@ -182,9 +182,9 @@ fn the_sender_is_told_at_once_when_it_waits_and_now_and_then_when_not() {
     assert!(receiver.ack_due(0, start));
     assert_eq!(state(&mut receiver, 0, start).subflows[0], (0, 16));
 
-    // Long ones: after a quarter of a mebibyte.
-    head(&mut receiver, 0, chunk(17, 0, 0, 300_000, 600_000)).unwrap();
-    bring(&mut receiver, 0, &vec![0; 262_143]).unwrap();
+    // Long ones: after a mebibyte.
+    head(&mut receiver, 0, chunk(17, 0, 0, 1_100_000, 2_000_000)).unwrap();
+    bring(&mut receiver, 0, &vec![0; (1 << 20) - 1]).unwrap();
     assert!(!receiver.ack_due(0, start));
     bring(&mut receiver, 0, &[0]).unwrap();
     assert!(receiver.ack_due(0, start));
