@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::batch::{self, Tool};
 use crate::lab::set;
-use crate::{Error, Node, netlink, steering};
+use crate::{Error, Node, netlink};
 
 /// Two hosts joined by one veth, without a switch, a rate or a SID between them.
 ///
@@ -31,22 +31,24 @@ impl Pair {
         Ipv6Addr::new(0xfd53, 0x5236, 0x7061, 0x6972, 0, 0, 0, 2),
     ];
 
-    /// Joins two new hosts, `left` and `right`. Packets are received on one CPU, as in a lab.
+    /// Joins two new hosts, `left` and `right`, whose TCP has this congestion control.
+    ///
+    /// Unlike a lab's, packets are received where the kernel does it by itself, which is on the CPU that sent them: sent to another
+    /// one, each costs an interrupt between CPUs, and on a virtual machine that is most of what is measured.
     ///
     /// Returns when both ends have carrier. Needs CAP_SYS_ADMIN and CAP_NET_ADMIN: an ordinary user calls
     /// [`crate::enter_user_namespace`] first.
     ///
     /// # Errors
-    /// A missing tool or kernel feature (named), whatever the kernel refuses.
-    pub fn up() -> Result<Self, Error> {
+    /// A missing tool or kernel feature (named), a congestion control that the kernel doesn't have, whatever it refuses.
+    pub fn up(congestion: &str) -> Result<Self, Error> {
         let nodes = [Node::create("left")?, Node::create("right")?];
         let [left, right] = &nodes;
-        let mask = steering::mask(0, &steering::cpus());
         for node in &nodes {
-            let (name, mask) = (node.name().to_owned(), mask.clone());
+            let (name, congestion) = (node.name().to_owned(), congestion.to_owned());
             node.run(move || {
                 set(&name, "net/ipv6/conf/default/accept_dad", "0")?;
-                mask.map_or(Ok(true), |m| steering::steer_new(&name, &m))
+                set(&name, "net/ipv4/tcp_congestion_control", &congestion)
             })?;
         }
         let cable = format!(
@@ -103,11 +105,16 @@ mod tests {
 
     #[test]
     fn the_two_reach_each_other_and_nobody_else_is_there() {
-        let pair = Pair::up().unwrap();
+        let pair = Pair::up("reno").unwrap();
         let [left, right] = pair.nodes();
         let said = left.sh(&format!("ping -n -c 3 -i 0.01 -W 2 {}", Pair::ADDRESSES[1])).unwrap();
         assert!(said.contains(" 3 received"), "{said}");
         let shown = right.sh("ip -br link").unwrap();
         assert_eq!(shown.lines().count(), 2, "lo and the cable: {shown}");
+        for node in pair.nodes() {
+            assert_eq!(node.sh("cat /proc/sys/net/ipv4/tcp_congestion_control").unwrap().trim(), "reno");
+        }
+        let error = Pair::up("none such").unwrap_err().to_string();
+        assert!(error.contains("tcp_congestion_control") && error.contains("none such"), "{error}");
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use nccl_net_abi::bindings::NCCL_NET_DEVICE_HOST;
 use nccl_net_abi::{AnyNet, Code, Context, Init, Logger, Net, Properties, Version};
 
+use crate::idle::Waiting;
 use crate::progress::{Progress, Pulse};
 use crate::service::Service;
 use crate::{Abort, Error, Handle, Listener, NetSource, SendComm};
@@ -22,6 +23,8 @@ pub struct DriverOptions {
     pub traffic_class: Option<c_int>,
     /// How long a connect or accept may stay pending. NCCL would wait for ever.
     pub connect_timeout: Duration,
+    /// What the progress thread does while no message ends.
+    pub waiting: Waiting,
     /// Ends everything that is under way; keep a clone to give the order.
     pub abort: Abort,
 }
@@ -32,6 +35,7 @@ impl Default for DriverOptions {
             comm_id: 0,
             traffic_class: None,
             connect_timeout: Duration::from_secs(30),
+            waiting: Waiting::Nap,
             abort: Abort::default(),
         }
     }
@@ -73,7 +77,7 @@ impl Driver {
         // Finalized from here on, whatever goes wrong.
         let mut inner = Inner {
             service: Service::start(&table)?,
-            progress: Progress::start()?,
+            progress: Progress::start(options.waiting)?,
             table,
             devices: Vec::new(),
             options: options.clone(),

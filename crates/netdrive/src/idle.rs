@@ -2,26 +2,44 @@
 
 use std::time::{Duration, Instant};
 
+/// What a driver's threads do between two rounds in which no message ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Waiting {
+    /// Sleep, the longer the longer nothing ends: for ranks that outnumber the cores.
+    ///
+    /// Who yields to a busy thread is not run again for a time slice, milliseconds later, while who wakes from a sleep
+    /// is run at once. What comes is noticed late by an eighth of the time it took, and ranks that wait for a slow
+    /// network leave the cores to those that work. A net that is called this seldom is slow with long messages.
+    #[default]
+    Nap,
+    /// Yield the processor and go on, as NCCL's threads do: for ranks that have a core each.
+    Yield,
+}
+
 /// Knows for how long nothing has moved, and waits between rounds.
-///
-/// NCCL's threads yield and poll on; they have a core each. Here ranks outnumber cores, and who yields to a busy thread
-/// is not run again for a time slice, milliseconds later, while who wakes from a sleep is run at once. The longer
-/// nothing moves, the longer the naps: what comes is noticed late by an eighth of the time it took, and ranks that
-/// wait for a slow network leave the cores to those that work.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Idle {
+    waiting: Waiting,
     /// Since when nothing moves.
     since: Option<Instant>,
 }
 
 impl Idle {
+    pub(crate) fn new(waiting: Waiting) -> Self {
+        Self { waiting, since: None }
+    }
+
     /// Something moved.
     pub(crate) fn reset(&mut self) {
-        *self = Self::default();
+        self.since = None;
     }
 
     /// Nothing moved.
     pub(crate) fn wait(&mut self) {
+        if self.waiting == Waiting::Yield {
+            std::thread::yield_now();
+            return;
+        }
         let waited = self.since.get_or_insert_with(Instant::now).elapsed();
         if waited < SPIN {
             std::hint::spin_loop();

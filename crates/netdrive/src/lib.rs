@@ -34,6 +34,7 @@ pub use driver::{Device, Driver, DriverOptions};
 pub use element::{DataType, Reduction};
 pub use error::Error;
 pub use handle::{HANDLE_BYTES, Handle};
+pub use idle::Waiting;
 pub use mesh::{Mesh, MeshOptions};
 pub use message::{MessageReceiver, MessageSender};
 pub use nccl_log::{LogLevel, LogSettings, SettingsError, Subsystems, hostname, start as start_log};

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread::JoinHandle;
 
-use crate::idle::Idle;
+use crate::idle::{Idle, Waiting};
 use crate::{Abort, Error};
 
 /// What the thread runs: one pass over its comms per step.
@@ -84,13 +84,13 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    pub(crate) fn start() -> Result<Self, Error> {
+    pub(crate) fn start(waiting: Waiting) -> Result<Self, Error> {
         let (works, receiver) = channel();
         let pulse = Pulse::default();
         let beaten = pulse.clone();
         let thread = std::thread::Builder::new()
             .name(NAME.into())
-            .spawn(move || run(&receiver, &beaten))
+            .spawn(move || run(&receiver, &beaten, Idle::new(waiting)))
             .map_err(|source| Error::Thread { name: NAME, source })?;
         Ok(Self { pulse, works: Some(works), thread: Some(thread) })
     }
@@ -138,9 +138,8 @@ impl fmt::Debug for Progress {
 
 const NAME: &str = "NCCL Progress";
 
-fn run(works: &Receiver<Box<dyn Work>>, pulse: &Pulse) {
+fn run(works: &Receiver<Box<dyn Work>>, pulse: &Pulse, mut waiting: Idle) {
     let mut active: Vec<Box<dyn Work>> = Vec::new();
-    let mut waiting = Idle::default();
     loop {
         let work = if active.is_empty() {
             match works.recv() {

@@ -15,9 +15,21 @@ use super::Scene;
 use super::order::{Answer, Flow, Order, Pattern, Until, Usage};
 use crate::config::Environment;
 
-/// How the plugin is set in all ranks of a crew.
+/// The net that the ranks of a crew load.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Net<'a> {
+    /// A plugin.
+    Plugin(&'a Path),
+    /// NCCL's own Socket from this libnccl. Its connect needs a CUDA driver.
+    Socket(&'a Path),
+}
+
+/// How the ranks of a crew and the net in them are set.
 #[derive(Debug, Clone)]
-pub(crate) struct Settings(Vec<(String, String)>);
+pub(crate) struct Settings {
+    environment: Vec<(String, String)>,
+    yielding: bool,
+}
 
 /// Names of the plugin's settings that don't begin with `SRV6_`.
 const OTHER_NAMES: [&str; 6] = [
@@ -30,15 +42,32 @@ const OTHER_NAMES: [&str; 6] = [
 ];
 
 impl Settings {
+    /// NCCL's own Socket with this many helper threads per connection, and sockets per thread.
+    pub(crate) fn socket(threads: u32, sockets: u32) -> Self {
+        Self::of(vec![
+            ("NCCL_SOCKET_NTHREADS".into(), threads.to_string()),
+            ("NCCL_NSOCKS_PERTHREAD".into(), sockets.to_string()),
+        ])
+    }
+
+    fn of(environment: Vec<(String, String)>) -> Self {
+        Self { environment, yielding: false }
+    }
+
+    /// The ranks poll without sleeping, as NCCL's threads do: for as many as there are cores at most.
+    pub(crate) fn yielding(self) -> Self {
+        Self { yielding: true, ..self }
+    }
+
     /// Plain routing, with this many subflows per connection.
     pub(crate) fn unsteered(paths: u32) -> Self {
-        Self(vec![("SRV6_MODE".into(), "off".into()), ("SRV6_PATHS".into(), paths.to_string())])
+        Self::of(vec![("SRV6_MODE".into(), "off".into()), ("SRV6_PATHS".into(), paths.to_string())])
     }
 
     /// Steered by a topology file, with this many subflows per connection; what can't be steered is an error.
     pub(crate) fn steered(topology: &Path, paths: u32) -> Self {
         let path = topology.to_string_lossy().into_owned();
-        Self(vec![
+        Self::of(vec![
             ("SRV6_MODE".into(), "local".into()),
             ("SRV6_STRICT".into(), "1".into()),
             ("SRV6_TOPOLOGY".into(), path),
@@ -48,7 +77,7 @@ impl Settings {
 
     /// Steered by the least loaded path of a path server, one subflow per connection.
     pub(crate) fn by_load(endpoint: &str) -> Self {
-        Self(vec![
+        Self::of(vec![
             ("SRV6_MODE".into(), "local".into()),
             ("SRV6_STRICT".into(), "1".into()),
             ("JALAPENO_API_ENDPOINT".into(), endpoint.to_owned()),
@@ -107,10 +136,10 @@ const PATIENCE: Duration = Duration::from_secs(40);
 const LEAD: Duration = Duration::from_millis(30);
 
 impl Crew {
-    /// Starts one rank in each of these nodes and waits until all have loaded the plugin.
+    /// Starts one rank in each of these nodes and waits until all have loaded the net.
     pub(crate) fn start(
         scene: &Scene,
-        plugin: &Path,
+        net: Net<'_>,
         name: &str,
         nodes: &[&Node],
         settings: &Settings,
@@ -130,13 +159,20 @@ impl Crew {
             for (name, _) in environment.iter().filter(|(name, _)| foreign(name)) {
                 command.env_remove(name);
             }
-            command.args(["bench", "worker", "--plugin"]).arg(plugin);
+            let (option, file) = match net {
+                Net::Plugin(file) => ("--plugin", file),
+                Net::Socket(file) => ("--socket-of", file),
+            };
+            command.args(["bench", "worker", option]).arg(file);
             command.args(["--rank", &rank.to_string(), "--world", &nodes.len().to_string()]);
+            if settings.yielding {
+                command.arg("--yielding");
+            }
             command
                 .env("NCCL_SOCKET_IFNAME", "=eth1")
                 .env("NCCL_SOCKET_FAMILY", "AF_INET6")
                 .env("SRV6_TRANSPORT", "multipath")
-                .envs(settings.0.iter().map(|(name, value)| (name, value)))
+                .envs(settings.environment.iter().map(|(name, value)| (name, value)))
                 .stdin(Stdio::piped())
                 .stdout(Stdio::piped())
                 .stderr(stderr);

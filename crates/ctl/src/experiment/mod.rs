@@ -22,7 +22,7 @@ use srv6_fabric::Topology;
 use srv6_paths::read_topology;
 
 pub(crate) use comparison::Comparison;
-pub(crate) use crew::{Crew, Reduced, Settings};
+pub(crate) use crew::{Crew, Net, Reduced, Settings};
 pub(crate) use machine::{Load, MachineTime};
 pub(crate) use order::{Pattern, Until, Usage};
 #[cfg(test)]

@@ -10,7 +10,7 @@ use srv6_lab::{Lab, LinkCounters, Mbps, Node, Options};
 
 use super::crew::Sent;
 use super::order::{Flow, Pattern, Until};
-use super::{Crew, Load, MachineTime, Scene, Settings, Wire, alternating, fabric, recovery, statistics};
+use super::{Crew, Load, MachineTime, Net, Scene, Settings, Wire, alternating, fabric, recovery, statistics};
 
 /// Who sends how much to whom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -126,7 +126,7 @@ impl Shaped {
         name: &str,
         routing: &Routing,
     ) -> anyhow::Result<Crew> {
-        Crew::start(scene, plugin, name, &self.nodes()?, &routing.settings(&self.file))
+        Crew::start(scene, Net::Plugin(plugin), name, &self.nodes()?, &routing.settings(&self.file))
     }
 
     /// The hosts in the order of ranks.

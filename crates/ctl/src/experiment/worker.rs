@@ -9,7 +9,7 @@ use anyhow::{Context, anyhow, bail};
 use rustix::time::{ClockId, clock_gettime};
 use srv6_netdrive::{
     Amount, Arrival, Driver, DriverOptions, Exchange, Load, LogLevel, LogSettings, NetSource, Ring,
-    RingOptions, Stream, Streams, StreamsOptions, monotonic, start_log,
+    RingOptions, Stock, Stream, Streams, StreamsOptions, Waiting, monotonic, start_log,
 };
 
 use super::order::{Answer, Flow, Order, Pattern, Until, Usage};
@@ -17,12 +17,17 @@ use super::order::{Answer, Flow, Order, Pattern, Until, Usage};
 /// One rank of an experiment; started by the bench
 #[derive(Debug, clap::Args)]
 pub(crate) struct WorkerArgs {
-    #[arg(long)]
-    plugin: PathBuf,
+    #[arg(long, required_unless_present = "socket_of")]
+    plugin: Option<PathBuf>,
+    /// Use NCCL's own Socket, from this libnccl
+    #[arg(long, conflicts_with = "plugin")]
+    socket_of: Option<PathBuf>,
     #[arg(long)]
     rank: usize,
     #[arg(long)]
     world: usize,
+    #[arg(long)]
+    yielding: bool,
 }
 
 /// Serves the process that started it until that closes the pipe.
@@ -92,8 +97,13 @@ const CONNECT: Duration = Duration::from_secs(20);
 
 impl<'a> Worker<'a> {
     fn start(args: &WorkerArgs, line: &'a Line) -> anyhow::Result<Self> {
-        let source = NetSource::Plugin { path: args.plugin.clone(), version: None, nccl: None };
-        let options = DriverOptions { connect_timeout: CONNECT, ..DriverOptions::default() };
+        let source = match (&args.plugin, &args.socket_of) {
+            (Some(path), _) => NetSource::Plugin { path: path.clone(), version: None, nccl: None },
+            (None, Some(libnccl)) => NetSource::Stock { libnccl: libnccl.clone(), stock: Stock::Socket },
+            (None, None) => bail!("no net was named"),
+        };
+        let waiting = if args.yielding { Waiting::Yield } else { Waiting::Nap };
+        let options = DriverOptions { connect_timeout: CONNECT, waiting, ..DriverOptions::default() };
         let driver = Driver::load(&source, &options).context("loading the net")?;
         line.say(&Answer::Ready { net: format!("{} {}", driver.name(), driver.version()) })?;
         let connected = Connected::No;

@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use crate::Error;
 use crate::driver::Table;
 use crate::handle::HandleBuffers;
-use crate::idle::Idle;
+use crate::idle::{Idle, Waiting};
 pub(crate) use attempt::{Attempt, Attempting};
 
 /// The thread and the way to it.
@@ -88,7 +88,7 @@ const NAME: &str = "NCCL Service";
 
 fn serve(commands: &Receiver<Command>, desk: &mut Desk) {
     let mut pending: Vec<Box<Attempt>> = Vec::new();
-    let mut waiting = Idle::default();
+    let mut waiting = Idle::new(Waiting::Nap);
     loop {
         let command = if pending.is_empty() {
             match commands.recv() {

@@ -8,7 +8,7 @@ use serde::Serialize;
 use srv6_lab::Pair;
 
 use super::Bench;
-use crate::experiment::{Crew, Pattern, Settings, Until, Usage};
+use crate::experiment::{Crew, Net, Pattern, Settings, Until, Usage};
 use crate::table;
 
 /// One process's resources before and with its connections.
@@ -40,9 +40,15 @@ const IDLE: Duration = Duration::from_secs(3);
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(super) fn measure(bench: &Bench) -> anyhow::Result<Many> {
-    let pair = Pair::up().context("joining two hosts")?;
+    let pair = Pair::up(&bench.congestion).context("joining two hosts")?;
     let nodes: Vec<_> = pair.nodes().iter().collect();
-    let mut crew = Crew::start(&bench.scene, &bench.plugin, "many", &nodes, &Settings::unsteered(SUBFLOWS))?;
+    let mut crew = Crew::start(
+        &bench.scene,
+        Net::Plugin(&bench.plugin),
+        "many",
+        &nodes,
+        &Settings::unsteered(SUBFLOWS),
+    )?;
     let before = crew.usage()?;
     let took = crew.connect(&Pattern::Streams(vec![(0, 1); CONNECTIONS]), SLOT)?;
     // Every connection has carried something, as in a job that waits for its next step.

@@ -29,6 +29,12 @@ pub(crate) struct MultipathArgs {
     /// An earlier plugin to compare speeds with
     #[arg(long, value_name = "FILE")]
     previous: Option<PathBuf>,
+    /// A libnccl whose own Socket is to be compared with; its connect needs a CUDA driver
+    #[arg(long, value_name = "FILE")]
+    nccl: Option<PathBuf>,
+    /// TCP's congestion control between two hosts and a cable; a lab's hosts have that of this machine
+    #[arg(long, value_name = "NAME", default_value = "cubic")]
+    congestion: String,
     /// Folder of the example fabrics
     #[arg(long, value_name = "FOLDER", default_value = "examples/fabrics")]
     fabrics: PathBuf,
@@ -78,6 +84,8 @@ struct Bench {
     scene: Scene,
     plugin: PathBuf,
     previous: Option<PathBuf>,
+    nccl: Option<PathBuf>,
+    congestion: String,
     /// The non-blocking fabric: 2 leaves, 4 spines, 4 hosts on each leaf.
     fabric: PathBuf,
     rate: u32,
@@ -105,6 +113,8 @@ pub(super) fn run(args: &MultipathArgs) -> anyhow::Result<()> {
     let bench = Bench {
         plugin: plugin(args.plugin.as_deref())?,
         previous: args.previous.as_deref().map(|file| plugin(Some(file))).transpose()?,
+        nccl: args.nccl.as_deref().map(libnccl).transpose()?,
+        congestion: args.congestion.clone(),
         fabric: args.fabrics.join("2x4x4.json"),
         rate: args.rate,
         rounds: or(args.rounds, 5, 3),
@@ -189,6 +199,11 @@ pub(super) fn plugin(given: Option<&Path>) -> anyhow::Result<PathBuf> {
         bail!("no plugin at {}; build it (cargo build --release) or name it with --plugin", file.display());
     }
     file.canonicalize().with_context(|| format!("finding {}", file.display()))
+}
+
+/// The libnccl that was named, by its full path.
+fn libnccl(file: &Path) -> anyhow::Result<PathBuf> {
+    file.canonicalize().with_context(|| format!("--nccl {}: a libnccl.so.2 is wanted", file.display()))
 }
 
 fn heading(text: &str) {

@@ -10,7 +10,7 @@ use srv6_lab::{Lab, Mbps, Node, Options};
 
 use super::{Bench, cell};
 use crate::experiment::plot::Strip;
-use crate::experiment::{Crew, Pattern, Settings, Until, Wire, fabric, statistics};
+use crate::experiment::{Crew, Net, Pattern, Settings, Until, Wire, fabric, statistics};
 use crate::table;
 
 /// What came out.
@@ -117,7 +117,7 @@ impl Paths<'_> {
     fn crew(&self, name: &str, nodes: &[&Node], paths: u32) -> anyhow::Result<Crew> {
         let file = self.bench.fabric.canonicalize().context("finding the fabric")?;
         let settings = Settings::steered(&file, paths);
-        Crew::start(&self.bench.scene, &self.bench.plugin, name, nodes, &settings)
+        Crew::start(&self.bench.scene, Net::Plugin(&self.bench.plugin), name, nodes, &settings)
     }
 
     fn striping(&self, runs: Vec<Run>) -> anyhow::Result<Striping> {

@@ -1,7 +1,6 @@
 //! Two hosts and a cable: the transport beside iperf3 and beside its previous form, in alternation.
 
 use std::fmt;
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
@@ -10,23 +9,34 @@ use srv6_lab::Pair;
 
 use super::iperf::Iperf;
 use super::{Bench, cell};
-use crate::experiment::{Crew, MachineTime, Pattern, Settings, Until, statistics};
+use crate::experiment::{Crew, MachineTime, Net, Pattern, Settings, Until, statistics};
 use crate::{progress, table};
 
 /// All runs.
 #[derive(Debug, Serialize)]
 pub(super) struct Unshaped {
     iperf3_version: String,
+    congestion_control: String,
     runs: Vec<Run>,
     /// Half of a round trip of 8 bytes, in microseconds.
     latencies: Vec<Latency>,
 }
 
-/// One contestant with one size in one round.
+/// Who sends, and over what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Sender {
+    Multipath { streams: u32 },
+    Previous { streams: u32 },
+    Iperf3 { streams: u32 },
+    Socket { threads: u32, sockets_per_thread: u32 },
+}
+
+/// One sender with one size in one round.
 #[derive(Debug, Clone, Serialize)]
 struct Run {
-    contestant: &'static str,
-    streams: u32,
+    round: u32,
+    sender: Sender,
     /// Bytes of a message; iperf3 writes a mebibyte at most.
     size: usize,
     gbit_s: f64,
@@ -38,8 +48,7 @@ struct Run {
 
 #[derive(Debug, Clone, Serialize)]
 struct Latency {
-    contestant: &'static str,
-    streams: u32,
+    sender: Sender,
     p50_us: f64,
     p99_us: f64,
 }
@@ -47,68 +56,90 @@ struct Latency {
 const SIZES: [usize; 7] = [4 << 10, 64 << 10, 256 << 10, 1 << 20, 4 << 20, 16 << 20, 64 << 20];
 const QUICK_SIZES: [usize; 4] = [64 << 10, 1 << 20, 4 << 20, 16 << 20];
 const STREAMS: [u32; 2] = [1, 4];
+/// Helper threads of NCCL's Socket, and sockets of each: which is best depends on size and machine.
+const SOCKET_SETTINGS: [(u32, u32); 7] = [(1, 1), (2, 1), (4, 1), (1, 4), (2, 2), (4, 2), (2, 8)];
 /// What the summary is about.
 const HEADLINE: (usize, u32) = (4 << 20, 4);
 const PATIENCE: Duration = Duration::from_secs(30);
 const ROUND_TRIPS: usize = 4000;
 
-/// A plugin with a number of subflows; its ranks stay for all rounds.
+/// Ranks that load a net; they stay for all rounds.
 struct Contestant {
-    name: &'static str,
-    streams: u32,
+    sender: Sender,
     crew: Crew,
 }
 
 pub(super) fn measure(bench: &Bench) -> anyhow::Result<Unshaped> {
-    let pair = Pair::up().context("joining two hosts")?;
+    let pair = Pair::up(&bench.congestion).context("joining two hosts")?;
     let iperf = Iperf::start(&pair)?;
-    let nodes: Vec<_> = pair.nodes().iter().collect();
-    let plugins: Vec<(&'static str, &Path)> = [("multipath", Some(bench.plugin.as_path()))]
-        .into_iter()
-        .chain([("previous", bench.previous.as_deref())])
-        .filter_map(|(name, plugin)| Some((name, plugin?)))
-        .collect();
-    let mut contestants = Vec::new();
-    for (name, plugin) in plugins {
-        for streams in STREAMS {
-            let log = format!("unshaped-{name}-{streams}");
-            let crew = Crew::start(&bench.scene, plugin, &log, &nodes, &Settings::unsteered(streams))?;
-            contestants.push(Contestant { name, streams, crew });
-        }
-    }
+    let mut contestants = contestants(bench, &pair)?;
     let sizes: &[usize] = if bench.quick { &QUICK_SIZES } else { &SIZES };
     let bar = progress::bar("two hosts and a cable", u64::from(bench.rounds) * sizes.len() as u64);
-    let mut unshaped = Unshaped { iperf3_version: iperf.version()?, runs: Vec::new(), latencies: Vec::new() };
-    for _ in 0..bench.rounds {
+    let (mut runs, mut latencies) = (Vec::new(), Vec::new());
+    for round in 0..bench.rounds {
         for &size in sizes {
+            // Those that are compared come one right after the other: the machine is not equally fast all the time.
             for contestant in &mut contestants {
-                unshaped.runs.push(contestant.run(size)?);
-            }
-            for streams in STREAMS {
-                let before = MachineTime::now()?;
-                let result = iperf.run(streams, size)?;
-                let load = MachineTime::now()?.since(before);
-                unshaped.runs.push(Run {
-                    contestant: "iperf3",
-                    streams,
-                    size,
-                    gbit_s: result.gbit_s,
-                    cpu_s_per_gb: result.cpu_s_per_gb,
-                    softirq_s_per_gb: load.softirq_s / result.gigabytes,
-                });
+                runs.push(contestant.run(round, size)?);
+                if let Sender::Multipath { streams } = contestant.sender {
+                    runs.push(over_iperf(&iperf, round, size, streams)?);
+                }
             }
             bar.inc(1);
         }
         for contestant in &mut contestants {
-            unshaped.latencies.push(contestant.latency()?);
+            latencies.push(contestant.latency()?);
         }
     }
     bar.finish_and_clear();
-    Ok(unshaped)
+    let (iperf3_version, congestion_control) = (iperf.version()?, bench.congestion.clone());
+    Ok(Unshaped { iperf3_version, congestion_control, runs, latencies })
+}
+
+/// Starts the ranks of all that are loaded as nets.
+fn contestants(bench: &Bench, pair: &Pair) -> anyhow::Result<Vec<Contestant>> {
+    let nodes: Vec<_> = pair.nodes().iter().collect();
+    let start = |net, sender, log: String, settings: Settings| -> anyhow::Result<Contestant> {
+        let crew = Crew::start(&bench.scene, net, &log, &nodes, &settings.yielding())?;
+        Ok(Contestant { sender, crew })
+    };
+    let mut contestants = Vec::new();
+    for streams in STREAMS {
+        let settings = Settings::unsteered(streams);
+        let (net, sender) = (Net::Plugin(&bench.plugin), Sender::Multipath { streams });
+        contestants.push(start(net, sender, format!("unshaped-multipath-{streams}"), settings.clone())?);
+        if let Some(plugin) = &bench.previous {
+            let (net, sender) = (Net::Plugin(plugin), Sender::Previous { streams });
+            contestants.push(start(net, sender, format!("unshaped-previous-{streams}"), settings)?);
+        }
+    }
+    for (threads, sockets_per_thread) in SOCKET_SETTINGS {
+        if let Some(libnccl) = &bench.nccl {
+            let sender = Sender::Socket { threads, sockets_per_thread };
+            let settings = Settings::socket(threads, sockets_per_thread);
+            let log = format!("unshaped-socket-{threads}-{sockets_per_thread}");
+            contestants.push(start(Net::Socket(libnccl), sender, log, settings)?);
+        }
+    }
+    Ok(contestants)
+}
+
+fn over_iperf(iperf: &Iperf<'_>, round: u32, size: usize, streams: u32) -> anyhow::Result<Run> {
+    let before = MachineTime::now()?;
+    let result = iperf.run(streams, size)?;
+    let load = MachineTime::now()?.since(before);
+    Ok(Run {
+        round,
+        sender: Sender::Iperf3 { streams },
+        size,
+        gbit_s: result.gbit_s,
+        cpu_s_per_gb: result.cpu_s_per_gb,
+        softirq_s_per_gb: load.softirq_s / result.gigabytes,
+    })
 }
 
 impl Contestant {
-    fn run(&mut self, size: usize) -> anyhow::Result<Run> {
+    fn run(&mut self, round: u32, size: usize) -> anyhow::Result<Run> {
         // As long as iperf3's shortest test.
         let time = Duration::from_secs(1);
         self.crew.connect(&Pattern::Streams(vec![(0, 1)]), size)?;
@@ -123,8 +154,8 @@ impl Contestant {
         #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
         let gigabytes = flow.bytes as f64 / 1e9;
         Ok(Run {
-            contestant: self.name,
-            streams: self.streams,
+            round,
+            sender: self.sender,
             size,
             gbit_s: flow.rate(sent.began) * 8.0 / 1e9,
             cpu_s_per_gb: sent.cpu / gigabytes,
@@ -140,8 +171,7 @@ impl Contestant {
         #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
         let half: Vec<f64> = rounds.iter().map(|nanoseconds| *nanoseconds as f64 / 2e3).collect();
         Ok(Latency {
-            contestant: self.name,
-            streams: self.streams,
+            sender: self.sender,
             p50_us: statistics::percentile(&half, 50).context("no rounds")?,
             p99_us: statistics::percentile(&half, 99).context("no rounds")?,
         })
@@ -152,31 +182,42 @@ impl Unshaped {
     /// Throughput over iperf3's for the size and number of streams that the summary is about.
     pub(super) fn headline_ratio(&self) -> Option<f64> {
         let (size, streams) = HEADLINE;
-        self.ratio("iperf3", size, streams)
+        self.ratio(size, Sender::Multipath { streams }, Sender::Iperf3 { streams })
     }
 
     /// Processor seconds for each gigabyte of the same.
     pub(super) fn headline_cpu(&self) -> Option<f64> {
         let (size, streams) = HEADLINE;
-        self.median("multipath", size, streams, |run| run.cpu_s_per_gb)
+        self.median(size, Sender::Multipath { streams }, |run| run.cpu_s_per_gb)
     }
 
-    /// The transport's throughput over that of another; medians of all rounds.
-    fn ratio(&self, other: &str, size: usize, streams: u32) -> Option<f64> {
-        let gbit_s = |run: &Run| run.gbit_s;
-        Some(self.median("multipath", size, streams, gbit_s)? / self.median(other, size, streams, gbit_s)?)
+    /// Throughput over that of another in the same round; the median of all rounds.
+    fn ratio(&self, size: usize, sender: Sender, other: Sender) -> Option<f64> {
+        let within = |run: &Run| {
+            let mut others = self.of(size, other);
+            Some(run.gbit_s / others.find(|beside| beside.round == run.round)?.gbit_s)
+        };
+        statistics::median(&self.of(size, sender).filter_map(within).collect::<Vec<_>>())
     }
 
-    fn median(&self, contestant: &str, size: usize, streams: u32, value: fn(&Run) -> f64) -> Option<f64> {
-        let of = |run: &&Run| run.contestant == contestant && run.size == size && run.streams == streams;
-        statistics::median(&self.runs.iter().filter(of).map(value).collect::<Vec<_>>())
+    fn median(&self, size: usize, sender: Sender, value: fn(&Run) -> f64) -> Option<f64> {
+        statistics::median(&self.of(size, sender).map(value).collect::<Vec<_>>())
     }
-}
 
-impl fmt::Display for Unshaped {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names = ["multipath", "previous", "iperf3"];
-        let headings = [
+    fn of(&self, size: usize, sender: Sender) -> impl Iterator<Item = &Run> {
+        self.runs.iter().filter(move |run| run.size == size && run.sender == sender)
+    }
+
+    fn sizes(&self) -> Vec<usize> {
+        let mut sizes: Vec<usize> = self.runs.iter().map(|run| run.size).collect();
+        sizes.sort_unstable();
+        sizes.dedup();
+        sizes
+    }
+
+    /// Beside iperf3 and the previous form.
+    fn throughput(&self) -> comfy_table::Table {
+        let mut shown = table::new(&[
             "SIZE",
             "STREAMS",
             "MULTIPATH",
@@ -190,43 +231,88 @@ impl fmt::Display for Unshaped {
             "SOFTIRQ S/GB",
             "PREVIOUS",
             "IPERF3",
-        ];
-        let mut shown = table::new(&headings);
-        let mut sizes: Vec<usize> = self.runs.iter().map(|run| run.size).collect();
-        sizes.sort_unstable();
-        sizes.dedup();
-        for size in sizes {
+        ]);
+        for size in self.sizes() {
             for streams in STREAMS {
+                let (ours, previous, iperf3) =
+                    (Sender::Multipath { streams }, Sender::Previous { streams }, Sender::Iperf3 { streams });
                 let of = |value: fn(&Run) -> f64| {
-                    names.map(|name| cell(self.median(name, size, streams, value), 2))
+                    [ours, previous, iperf3].map(|sender| cell(self.median(size, sender, value), 2))
                 };
-                let ratios = ["previous", "iperf3"].map(|other| cell(self.ratio(other, size, streams), 2));
+                let ratios = [previous, iperf3].map(|other| cell(self.ratio(size, ours, other), 2));
                 let row = [format!("{} KiB", size >> 10), streams.to_string()].into_iter();
                 let row = row.chain(of(|run| run.gbit_s)).chain(ratios);
                 shown.add_row(row.chain(of(|run| run.cpu_s_per_gb)).chain(of(|run| run.softirq_s_per_gb)));
             }
         }
-        writeln!(f, "{shown}")?;
-        writeln!(
-            f,
-            "Gbit/s, medians of all rounds; CPU: processes of both ends; soft interrupts are the machine's. {} writes 1 \
-             MiB at most.",
-            self.iperf3_version
-        )?;
-        let mut shown = table::new(&["8 BYTES", "STREAMS", "P50 (us)", "P99 (us)"]);
-        for name in names {
-            for streams in STREAMS {
-                let of = |value: fn(&Latency) -> f64| -> Vec<f64> {
-                    let mine = self.latencies.iter().filter(|l| l.contestant == name && l.streams == streams);
-                    mine.map(value).collect()
-                };
-                let p50 = statistics::median(&of(|latency| latency.p50_us));
-                if p50.is_some() {
-                    let p99 = statistics::median(&of(|latency| latency.p99_us));
-                    shown.add_row([name.to_owned(), streams.to_string(), cell(p50, 1), cell(p99, 1)]);
-                }
+        shown
+    }
+
+    /// Beside NCCL's Socket with the setting that is best for each size; none if it took no part.
+    fn beside_socket(&self) -> Option<comfy_table::Table> {
+        let mut shown =
+            table::new(&["SIZE", "NCCL'S SOCKET", "THREADS x SOCKETS", "1 PATH /SOCKET", "4 PATHS /SOCKET"]);
+        for size in self.sizes() {
+            let settings = SOCKET_SETTINGS.into_iter().filter_map(|(threads, sockets_per_thread)| {
+                let sender = Sender::Socket { threads, sockets_per_thread };
+                Some((
+                    self.median(size, sender, |run| run.gbit_s)?,
+                    sender,
+                    format!("{threads} x {sockets_per_thread}"),
+                ))
+            });
+            let (gbit_s, best, setting) = settings.max_by(|a, b| a.0.total_cmp(&b.0))?;
+            let ratios = STREAMS.map(|streams| self.ratio(size, Sender::Multipath { streams }, best));
+            let [one, four] = ratios.map(|ratio| cell(ratio, 2));
+            shown.add_row([format!("{} KiB", size >> 10), cell(Some(gbit_s), 2), setting, one, four]);
+        }
+        Some(shown)
+    }
+
+    fn latency(&self) -> comfy_table::Table {
+        let mut shown = table::new(&["8 BYTES", "P50 (us)", "P99 (us)"]);
+        let mut seen: Vec<Sender> = Vec::new();
+        for Latency { sender, .. } in &self.latencies {
+            if seen.contains(sender) {
+                continue;
+            }
+            seen.push(*sender);
+            let of = |value: fn(&Latency) -> f64| -> Vec<f64> {
+                self.latencies.iter().filter(|latency| latency.sender == *sender).map(value).collect()
+            };
+            let [p50, p99] = [of(|latency| latency.p50_us), of(|latency| latency.p99_us)];
+            let [p50, p99] = [p50, p99].map(|values| cell(statistics::median(&values), 1));
+            shown.add_row([sender.to_string(), p50, p99]);
+        }
+        shown
+    }
+}
+
+impl fmt::Display for Sender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Multipath { streams } => write!(f, "multipath, {streams}"),
+            Self::Previous { streams } => write!(f, "previous, {streams}"),
+            Self::Iperf3 { streams } => write!(f, "iperf3, {streams}"),
+            Self::Socket { threads, sockets_per_thread } => {
+                write!(f, "socket, {threads} x {sockets_per_thread}")
             }
         }
-        write!(f, "\n{shown}")
+    }
+}
+
+impl fmt::Display for Unshaped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.throughput())?;
+        writeln!(
+            f,
+            "Gbit/s, medians of all rounds; ratios: medians of each round's. CPU: processes of both ends; soft interrupts \
+             are the machine's. {} writes 1 MiB at most. Congestion control: {}.",
+            self.iperf3_version, self.congestion_control
+        )?;
+        if let Some(shown) = self.beside_socket() {
+            writeln!(f, "\n{shown}")?;
+        }
+        write!(f, "\n{}", self.latency())
     }
 }
