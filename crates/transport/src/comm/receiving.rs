@@ -1,6 +1,6 @@
 //! What a receiver does in one call: take in, tell, and judge whether more can come.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -313,7 +313,7 @@ impl Receiving {
                 && self.core.ack_due(index, now)
             {
                 // What an error means, the read finds out.
-                if let Moved::Bytes(count) = subflow.send(self.core.ack(index), &[]) {
+                if let Moved::Bytes(count) = subflow.send(&[IoSlice::new(self.core.ack(index))]) {
                     self.core.acked(index, count, now);
                 }
             }

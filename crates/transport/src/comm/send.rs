@@ -38,6 +38,9 @@ impl SendComm {
 
     /// Posts a message, and sends what there is room for.
     ///
+    /// While others are on their way a message of up to 128 KiB that isn't copied waits for the next call, which sends it
+    /// with those that were posted since.
+    ///
     /// None: [`MAX_REQUESTS`](crate::MAX_REQUESTS) are outstanding, nothing was done, post again later. Never
     /// blocks, never allocates.
     ///

@@ -1,6 +1,6 @@
 //! What a sender does in one call: hear, judge, act, send.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ use crate::config::MAX_PATHS;
 use crate::connections::{Direction, Place, Published};
 use crate::error::{Activity, Error, Result};
 use crate::poller::Poller;
-use crate::proto::{self, Closing, Observation, Payload, Piece, Sender};
+use crate::proto::{self, Closing, FRAMES, Observation, Payload, Piece, Sender};
 use crate::request::{MAX_REQUESTS, RequestId};
 use crate::shares::Share;
 use crate::subflow::{Moved, Role, Subflow};
@@ -163,7 +163,7 @@ impl Sending {
         // has been taken: its test reports it.
         if self.unpolled >= UNPOLLED_POSTS || now.saturating_duration_since(self.polled) >= UNPOLLED_TIME {
             let _ = self.progress(None, now);
-        } else {
+        } else if !self.core.may_wait(buffer.len()) {
             self.push(None, now);
             self.publish();
         }
@@ -345,18 +345,32 @@ impl Sending {
     fn send(&mut self, index: usize, now: Instant) -> Sent {
         let Some(line) = self.lines.get_mut(index).filter(|line| line.writable) else { return Sent::Nothing };
         let Some(subflow) = &line.subflow else { return Sent::Nothing };
-        let Some(Piece { header, payload }) = self.core.next(index, now) else { return Sent::Nothing };
-        let payload = match payload {
-            Payload::Buffer { slot, range } => {
-                self.buffers.get(slot).and_then(|buffer| buffer.outgoing(range.start, range.len()))
+        if !self.core.prepare(index, now) {
+            return Sent::Nothing;
+        }
+        let mut parts = [IoSlice::new(&[]); 2 * FRAMES];
+        let (mut used, mut wanted) = (0, 0);
+        for Piece { header, payload } in self.core.pieces(index) {
+            let whole = payload.len();
+            let payload = match payload {
+                Payload::Buffer { slot, range } => {
+                    self.buffers.get(slot).and_then(|buffer| buffer.outgoing(range.start, range.len()))
+                }
+                Payload::Eager { slot, range } => self.copies.get(slot, range),
+                Payload::Filler(length) => ZEROS.get(..length.min(ZEROS.len())),
+            };
+            // The core names only what it was given.
+            let payload = payload.unwrap_or_default();
+            for (place, part) in parts.iter_mut().skip(used).zip([header, payload]) {
+                *place = IoSlice::new(part);
             }
-            Payload::Eager { slot, range } => self.copies.get(slot, range),
-            Payload::Filler(length) => ZEROS.get(..length.min(ZEROS.len())),
-        };
-        // The core names only what it was given.
-        let payload = payload.unwrap_or_default();
-        let wanted = header.len() + payload.len();
-        match subflow.send(header, payload) {
+            used += 2;
+            wanted += header.len() + payload.len();
+            if payload.len() < whole {
+                break;
+            }
+        }
+        match subflow.send(parts.get(..used).unwrap_or_default()) {
             Moved::Bytes(count) => {
                 line.writable = count == wanted;
                 self.touched |= 1 << index;

@@ -64,7 +64,7 @@ mod state;
 mod violation;
 
 pub(crate) use receive::{Landing, Late, Receiver, Refused, Want};
-pub(crate) use send::{Action, Health, Observation, Payload, Piece, Reason, Sender, Shares, Stuck};
+pub(crate) use send::{Action, FRAMES, Health, Observation, Payload, Piece, Reason, Sender, Shares, Stuck};
 pub use violation::Violation;
 
 use crate::config::MAX_PATHS;

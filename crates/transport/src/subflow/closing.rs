@@ -54,7 +54,7 @@ const DRAINS: usize = 256;
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
+    use std::io::{IoSlice, Write};
     use std::net::{TcpListener, TcpStream};
 
     use super::*;
@@ -72,7 +72,7 @@ mod tests {
             let sender = Subflow::new(sender.into(), peer, Role::Sender(&Config::default())).unwrap();
             let payload = vec![7; 64 << 10];
             let mut written = 0;
-            while let Moved::Bytes(count) = sender.send(&[], &payload) {
+            while let Moved::Bytes(count) = sender.send(&[IoSlice::new(&payload)]) {
                 written += count;
             }
             // What the receiver's buffer doesn't take is still in the sender's when it closes.

@@ -69,12 +69,11 @@ impl Subflow {
         TcpInfo::of(&self.socket)
     }
 
-    /// Writes header and payload in one system call.
-    pub(crate) fn send(&self, header: &[u8], payload: &[u8]) -> Moved {
-        let parts = [IoSlice::new(header), IoSlice::new(payload)];
+    /// Writes all parts, or the first of them, in one system call.
+    pub(crate) fn send(&self, parts: &[IoSlice<'_>]) -> Moved {
         loop {
             // MSG_NOSIGNAL: a SIGPIPE would end the training job, whose process this is.
-            match self.socket.send_vectored_with_flags(&parts, libc::MSG_NOSIGNAL) {
+            match self.socket.send_vectored_with_flags(parts, libc::MSG_NOSIGNAL) {
                 Ok(0) => return Moved::Blocked,
                 Ok(count) => return Moved::Bytes(count),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Moved::Blocked,

@@ -131,18 +131,23 @@ impl World {
         }
     }
 
-    /// Offers the subflow a frame and writes up to `room` bytes of it; gives how many.
+    /// Offers the subflow frames and writes up to `room` bytes of them; gives how many.
     pub(super) fn write(&mut self, subflow: usize, room: usize) -> usize {
         let Some(socket) = self.ours[subflow] else { return 0 };
-        let Some(piece) = self.send.next(subflow, self.now) else { return 0 };
-        let mut bytes = piece.header.to_vec();
-        match piece.payload {
-            Payload::Filler(len) => bytes.resize(bytes.len() + len, FILLER),
-            Payload::Eager { slot, range } => bytes.extend(&self.eager[slot][range]),
-            Payload::Buffer { slot, range } => {
-                let request = self.sending.iter().find(|request| request.slot() == slot);
-                let message = usize::try_from(request.expect("its buffer is ours").message()).unwrap();
-                bytes.extend(&self.sent[message].buffer[range]);
+        if !self.send.prepare(subflow, self.now) {
+            return 0;
+        }
+        let mut bytes = Vec::new();
+        for piece in self.send.pieces(subflow) {
+            bytes.extend(piece.header);
+            match piece.payload {
+                Payload::Filler(len) => bytes.resize(bytes.len() + len, FILLER),
+                Payload::Eager { slot, range } => bytes.extend(&self.eager[slot][range]),
+                Payload::Buffer { slot, range } => {
+                    let request = self.sending.iter().find(|request| request.slot() == slot);
+                    let message = usize::try_from(request.expect("its buffer is ours").message()).unwrap();
+                    bytes.extend(&self.sent[message].buffer[range]);
+                }
             }
         }
         assert!(!bytes.is_empty());

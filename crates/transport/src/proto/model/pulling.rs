@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::World;
 use crate::proto::frame::HEADER;
-use crate::proto::{EAGER_LIMIT, EAGER_SLOTS, Health, Observation, Payload};
+use crate::proto::{EAGER_LIMIT, EAGER_SLOTS, Health, Observation, Payload, Shares};
 
 #[test]
 fn a_long_message_is_spread_at_once() {
@@ -159,7 +159,8 @@ fn a_frame_whose_message_is_complete_is_filled_up() {
     }
     assert!(world.is_done(), "by subflow 1");
     assert_eq!(world.health(0), Health::Suspect);
-    let piece = world.send.next(0, world.now).unwrap();
+    assert!(world.send.prepare(0, world.now));
+    let piece = world.send.pieces(0).next().unwrap();
     assert!(piece.header.is_empty());
     assert_eq!(piece.payload, Payload::Filler(HEADER + 9000 - 500));
     // The stream is in step afterwards.
@@ -198,4 +199,74 @@ fn the_last_chunk_of_a_slow_path_is_sent_twice() {
     assert!(world.now - since < Duration::from_millis(20), "{:?}", world.now - since);
     assert_eq!(world.send.counters(0).hedged, 1);
     assert_eq!(world.health(1), Health::Good);
+}
+
+#[test]
+fn short_messages_that_wait_go_out_in_one_write() {
+    let mut world = World::new(2);
+    for len in [5000, 0, 9000, 1, 40_000, 7] {
+        world.post_send(len).unwrap();
+        world.post_receive(0);
+    }
+    assert!(world.send.prepare(0, world.now));
+    let pieces: Vec<_> = world.send.pieces(0).map(|piece| piece.payload.len()).collect();
+    assert_eq!(pieces, [5000, 0, 9000, 1], "a quarter of a chunk together");
+    // They are on this subflow from then on: what finds no room isn't offered to others.
+    assert_eq!(world.write(0, 100), 100);
+    assert!(world.send.prepare(1, world.now));
+    assert_eq!(world.send.pieces(1).map(|piece| piece.payload.len()).collect::<Vec<_>>(), [40_000]);
+    world.finish();
+    let chunks = [0, 1].map(|subflow| world.send.counters(subflow).chunks);
+    assert!(chunks[0] >= 4 && chunks[1] >= 1 && chunks[0] + chunks[1] == 6, "{chunks:?}");
+}
+
+#[test]
+fn messages_in_line_behind_a_path_that_dies_go_over_another() {
+    let mut world = World::new(2);
+    for _ in 0..3 {
+        world.post_send(9000).unwrap();
+        world.post_receive(0);
+    }
+    // The first in part, the others not at all.
+    assert_eq!(world.write(0, 500), 500);
+    world.up[0] = false;
+    world.rounds(300);
+    assert!(world.is_done(), "{:?}", world.send);
+    assert_eq!(world.send.counters(1).reissued, 3);
+    assert_eq!(world.receive.counters(1).bytes, 27_000);
+    // The old frames come to their end, and are dropped.
+    world.finish();
+}
+
+#[test]
+fn weights_and_long_messages_are_a_matter_of_each_chunk() {
+    let mut world = World::new(2);
+    world.post_send(200_000).unwrap();
+    world.post_send(1000).unwrap();
+    assert!(world.send.prepare(0, world.now));
+    assert_eq!(world.send.pieces(0).count(), 1);
+
+    let mut world = World::new(2);
+    let mut shares = Shares::default();
+    shares.weights[0] = 2;
+    world.set_shares(&shares);
+    world.post_send(1000).unwrap();
+    world.post_send(1000).unwrap();
+    assert!(world.send.prepare(0, world.now));
+    assert_eq!(world.send.pieces(0).count(), 1);
+}
+
+#[test]
+fn a_message_waits_for_others_only_while_much_is_on_its_way() {
+    let mut world = World::new(1);
+    let waits = |world: &World, len| world.send.may_wait(len);
+    assert!(!waits(&world, 65_536), "nothing is on its way");
+    world.post_send(200_000).unwrap();
+    while world.write(0, usize::MAX) > 0 {}
+    assert!(waits(&world, 65_536) && waits(&world, 131_072));
+    assert!(!waits(&world, 131_073), "long");
+    assert!(!waits(&world, EAGER_LIMIT), "it is done at once, and nobody need call again");
+    world.post_receive(0);
+    world.finish();
+    assert!(!waits(&world, 65_536));
 }

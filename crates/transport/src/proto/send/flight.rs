@@ -54,6 +54,11 @@ impl Flights {
         self.len
     }
 
+    /// How many more there is room for.
+    pub(super) fn room(&self) -> usize {
+        FLIGHTS - self.len
+    }
+
     pub(super) fn is_full(&self) -> bool {
         self.len == FLIGHTS
     }

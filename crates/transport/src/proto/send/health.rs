@@ -369,8 +369,8 @@ impl Sender {
         lane.trouble.abort = lane.connected;
         lane.connected = false;
         (lane.trouble.ping, lane.trouble.pinged, lane.trouble.cleared) = (None, None, None);
-        if let Some(current) = lane.current.take().filter(|current| current.sent > 0) {
-            self.outbox.written(&current.part);
+        for frame in lane.writing.drain(..).filter(|frame| frame.held) {
+            self.outbox.written(&frame.part);
         }
         if let Some(lane) = self.lanes.get_mut(subflow) {
             lane.restart(now);

@@ -1,5 +1,6 @@
 //! A subflow as its sender sees it.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::action::{Health, Reason};
@@ -61,7 +62,8 @@ pub(super) struct Lane {
     pub(super) connected: bool,
     pub(super) incarnation: u16,
     pub(super) flights: Flights,
-    pub(super) current: Option<Current>,
+    /// Frames that it is to write, in order. The first may be only offered; the others have begun.
+    pub(super) writing: VecDeque<Outgoing>,
     pub(super) pace: Pace,
     pub(super) stream: Stream,
     /// The last write found no room.
@@ -129,15 +131,22 @@ pub(super) struct Ping {
     pub(super) end: u64,
 }
 
-/// The frame that a subflow is in the middle of, or is offered.
+/// A frame that a subflow is offered, or in the middle of.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Current {
+pub(super) struct Outgoing {
     pub(super) part: Part,
     pub(super) header: [u8; HEADER],
-    /// Bytes written of header and payload together; 0: it is only offered.
+    /// Bytes written of header and payload together.
     pub(super) sent: usize,
     pub(super) origin: Origin,
+    /// It is on this subflow's stream; else it is only offered.
+    pub(super) begun: bool,
+    /// The outbox knows that it is not written to its end.
+    pub(super) held: bool,
 }
+
+/// Most frames in one write.
+pub(crate) const FRAMES: usize = 8;
 
 /// Why a frame is sent.
 #[derive(Clone, Copy, Debug)]
@@ -169,7 +178,7 @@ const PING_AGAIN: Duration = Duration::from_millis(500);
 /// First wait between two attempts to open a socket.
 pub(super) const BACKOFF: Duration = Duration::from_millis(25);
 
-impl Current {
+impl Outgoing {
     pub(super) fn len(&self) -> usize {
         HEADER + self.part.length as usize
     }
@@ -184,7 +193,7 @@ impl Lane {
             connected: true,
             incarnation: 0,
             flights: Flights::new(),
-            current: None,
+            writing: VecDeque::with_capacity(FRAMES),
             pace: Pace::new(now),
             stream: Stream::default(),
             blocked: false,
@@ -271,7 +280,7 @@ impl Lane {
     /// Starts the stream of a new socket.
     pub(super) fn restart(&mut self, now: Instant) {
         self.flights.clear();
-        self.current = None;
+        self.writing.clear();
         self.stream = Stream::default();
         self.mss = UNKNOWN_MSS;
         (self.blocked, self.drained, self.quiet) = (false, true, 0);

@@ -11,11 +11,12 @@ mod piece;
 mod pull;
 mod shares;
 mod slow;
+mod write;
 
 use std::time::{Duration, Instant};
 
 pub(crate) use action::{Action, Health, Reason, Stuck};
-pub(crate) use lane::{Counters, Observation};
+pub(crate) use lane::{Counters, FRAMES, Observation};
 pub(crate) use piece::{Payload, Piece, Posted};
 pub(crate) use shares::Shares;
 
@@ -97,6 +98,14 @@ impl Sender {
         let posted = self.outbox.post(total, now)?;
         self.timer = self.timer.min(now + SLOW);
         Some(posted)
+    }
+
+    /// Says whether so much is on its way that a message of this length may wait for the next call, which sends it with others.
+    ///
+    /// Of what is copied, there may be no next call.
+    pub(crate) fn may_wait(&self, total: usize) -> bool {
+        let in_flight = || self.lanes.iter().take(self.paths).map(Lane::payload_in_flight).sum::<u64>();
+        total > super::EAGER_LIMIT && total as u64 <= write::SHORT && in_flight() >= write::BUSY
     }
 
     /// Says whether the request's message is complete with all before it.
@@ -201,8 +210,8 @@ impl Sender {
     /// The receiver has so many frames of a subflow.
     fn finish(&mut self, subflow: usize, finished: u64, now: Instant) -> Result<(), Violation> {
         let Some(lane) = self.lanes.get_mut(subflow) else { return Ok(()) };
-        let half = u64::from(lane.current.as_ref().is_some_and(|current| current.sent > 0));
-        let sent = lane.flights.begun() - half;
+        let unsent = lane.writing.iter().filter(|frame| frame.begun).count();
+        let sent = lane.flights.begun() - unsent as u64;
         if finished > sent {
             return Err(Violation::Finished { subflow, finished, sent });
         }

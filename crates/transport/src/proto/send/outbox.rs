@@ -220,6 +220,20 @@ impl Outbox {
         })
     }
 
+    /// The message behind a part that is its own message's last, if none of it was cut and it has `most` bytes at most.
+    pub(super) fn behind(&self, last: &Part, most: u64) -> Option<Part> {
+        let total = |message: u64| Some(self.queue.get(place(message))?.total);
+        let message = if self.message > last.message {
+            Some(self.message).filter(|_| self.taken == 0)?
+        } else {
+            let ends = last.offset + u64::from(last.length) == total(last.message)?;
+            Some(last.message + 1).filter(|_| ends && self.message == last.message)?
+        };
+        let queued = self.queue.get(place(message)).filter(|_| message < self.requests.posted())?;
+        let length = u32::try_from(queued.total).ok().filter(|_| queued.total <= most)?;
+        Some(Part { message, offset: 0, length, number: 0, source: queued.source })
+    }
+
     /// A subflow has begun to send the next chunk.
     pub(super) fn take(&mut self, part: &Part) {
         let Some(queued) = self.queue.get(place(part.message)) else { return };

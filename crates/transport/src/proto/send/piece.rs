@@ -21,6 +21,16 @@ pub(crate) struct Piece<'a> {
     pub(crate) payload: Payload,
 }
 
+impl Payload {
+    /// Bytes.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Payload::Buffer { range, .. } | Payload::Eager { range, .. } => range.len(),
+            Payload::Filler(length) => *length,
+        }
+    }
+}
+
 /// Payload of a frame, or the rest of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Payload {

@@ -4,11 +4,8 @@ use std::time::{Duration, Instant};
 
 use super::Sender;
 use super::flight::Flight;
-use super::lane::{Current, Lane, Origin, Ping};
-use super::outbox::{Part, Source};
-use super::piece::{Payload, Piece};
-use crate::proto::frame::{Frame, HEADER};
-use crate::request::slot;
+use super::lane::{Lane, Origin};
+use super::outbox::Part;
 
 /// Messages below this are one chunk, and longer ones are not spread in smaller pieces: another system
 /// call costs more than it gains.
@@ -34,128 +31,8 @@ impl Sender {
         self.favourite
     }
 
-    /// What the subflow is to write next; none: nothing for it now, whether or not it has room.
-    ///
-    /// A chunk may be held back for a subflow that is better or has nothing to do. So offer all that
-    /// have room, [`Sender::first`] before the others, and go around until none takes anything.
-    /// Followed by [`Sender::pushed`] before anything else.
-    pub(crate) fn next(&mut self, subflow: usize, now: Instant) -> Option<Piece<'_>> {
-        let lane = self.lanes.get(subflow)?;
-        if lane.current.as_ref().is_none_or(|current| current.sent == 0) {
-            let offer = self.offer(subflow, now);
-            let header = offer.as_ref().map(|(part, _)| self.header(part));
-            let lane = self.lanes.get_mut(subflow)?;
-            lane.current = None;
-            let ((part, origin), header) = (offer?, header?);
-            lane.current = Some(Current { part, header, sent: 0, origin });
-        }
-        let current = self.lanes.get(subflow)?.current.as_ref()?;
-        let part = &current.part;
-        let header = current.header.get(current.sent..).unwrap_or_default();
-        let sent = current.sent.saturating_sub(HEADER);
-        let length = part.length as usize;
-        let start = usize::try_from(part.offset).ok()?;
-        let range = start + sent..start + length;
-        let payload = match part.source {
-            // What was offered only now is needed, and what was written in part keeps its memory until
-            // the receiver has the message.
-            _ if self.outbox.is_delivered(part) => Payload::Filler(length - sent),
-            Source::Ping => Payload::Filler(length - sent),
-            Source::Request => Payload::Buffer { slot: slot(part.message), range },
-            Source::Eager(slot) => Payload::Eager { slot: usize::from(slot), range },
-        };
-        Some(Piece { header, payload })
-    }
-
-    /// `count` bytes were written of what [`Sender::next`] gave; 0: the socket has no room.
-    pub(crate) fn pushed(&mut self, subflow: usize, count: usize, now: Instant) {
-        let Some(lane) = self.lanes.get_mut(subflow) else { return };
-        lane.blocked = count == 0;
-        let Some(current) = lane.current.as_mut().filter(|_| count > 0) else { return };
-        let before = current.sent;
-        current.sent += count;
-        lane.stream.pushed += count as u64;
-        let payload = (current.sent.max(HEADER) - before.max(HEADER)) as u64;
-        let (part, ended) = (current.part, current.sent == current.len());
-        lane.blocked = !ended;
-        lane.counters.bytes += if part.source == Source::Ping { 0 } else { payload };
-        let origin = current.origin;
-        if ended {
-            lane.current = None;
-        }
-        if before == 0 {
-            self.begin(subflow, part, origin, now);
-        }
-        match (before == 0, ended) {
-            (true, false) => self.outbox.writing(&part),
-            (false, true) => self.outbox.written(&part),
-            _ => {}
-        }
-        if ended {
-            self.outbox.sent(&part);
-        }
-    }
-
-    /// A subflow has begun to send a part.
-    fn begin(&mut self, subflow: usize, part: Part, origin: Origin, now: Instant) {
-        let length = part.length.into();
-        let mut hedged = 0;
-        match origin {
-            Origin::New => self.outbox.take(&part),
-            Origin::Again => self.backlog.remove(&part),
-            Origin::Hedge { lane, index, hedges } => {
-                hedged = hedges + 1;
-                let lane = self.lanes.get_mut(lane);
-                if let Some(flight) = lane.and_then(|lane| lane.flights.get_mut(index)) {
-                    flight.charged = false;
-                }
-            }
-            Origin::Ping => {}
-        }
-        self.budget.charge(subflow, length);
-        let Some(lane) = self.lanes.get_mut(subflow) else { return };
-        let idle = lane.flights.len() == 0;
-        if idle && lane.drained {
-            lane.drained = false;
-            lane.progress = now;
-        }
-        lane.quiet = 0;
-        let (delivered, delivered_at, limited) = lane.pace.begin(idle, now);
-        let expected = lane.pace.expect(lane.in_flight() + length);
-        lane.stream.begun += HEADER as u64 + length;
-        let orderly = idle || part.source == Source::Ping || part.message >= lane.stream.newest;
-        self.attention |= !orderly;
-        if part.source == Source::Ping {
-            lane.trouble.ping = Some(Ping { sent: now, end: lane.stream.begun });
-        } else {
-            lane.stream.newest = if idle { part.message } else { lane.stream.newest.max(part.message) };
-            lane.counters.chunks += 1;
-            lane.counters.reissued += u64::from(matches!(origin, Origin::Again));
-            lane.counters.hedged += u64::from(hedged > 0);
-        }
-        lane.flights.push(Flight {
-            part,
-            end: lane.stream.begun,
-            begun: now,
-            expected,
-            charged: true,
-            orderly,
-            hedges: hedged,
-            delivered,
-            delivered_at,
-            limited: limited || part.message >= self.posted,
-        });
-    }
-
-    fn header(&self, part: &Part) -> [u8; HEADER] {
-        match part.source {
-            Source::Ping => Frame::Ping { length: part.length }.encode(),
-            _ => Frame::Data(self.outbox.chunk(part)).encode(),
-        }
-    }
-
     /// The frame that the subflow may begin.
-    fn offer(&mut self, subflow: usize, now: Instant) -> Option<(Part, Origin)> {
+    pub(super) fn offer(&mut self, subflow: usize, now: Instant) -> Option<(Part, Origin)> {
         let lane = self.lanes.get(subflow)?;
         if !lane.connected || lane.flights.is_full() {
             return None;
