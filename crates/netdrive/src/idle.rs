@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-/// What a driver's threads do between two rounds in which no message ended.
+/// What a driver's progress thread does between two rounds in which no message ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Waiting {
     /// Sleep, the longer the longer nothing ends: for ranks that outnumber the cores.

@@ -239,6 +239,26 @@ fn messages_in_line_behind_a_path_that_dies_go_over_another() {
 }
 
 #[test]
+fn a_path_under_suspicion_gets_no_message_in_line() {
+    let mut world = World::new(2);
+    world.post_send(9000).unwrap();
+    assert_eq!(world.write(0, 500), 500);
+    world.up[0] = false;
+    while world.health(0) == Health::Good {
+        world.advance(Duration::from_millis(1));
+        world.observe(0);
+        world.poll();
+    }
+    // Sent again over the other, so that nothing else stands in the way of a new one.
+    while world.write(1, usize::MAX) > 0 {}
+    world.post_send(1000).unwrap();
+    assert!(world.send.prepare(0, world.now));
+    assert_eq!(world.send.pieces(0).count(), 1, "the rest of what it has begun");
+    assert!(world.send.prepare(1, world.now));
+    assert_eq!(world.send.pieces(1).map(|piece| piece.payload.len()).collect::<Vec<_>>(), [1000]);
+}
+
+#[test]
 fn weights_and_long_messages_are_a_matter_of_each_chunk() {
     let mut world = World::new(2);
     world.post_send(200_000).unwrap();

@@ -104,8 +104,12 @@ impl Sender {
     ///
     /// Of what is copied, there may be no next call.
     pub(crate) fn may_wait(&self, total: usize) -> bool {
-        let in_flight = || self.lanes.iter().take(self.paths).map(Lane::payload_in_flight).sum::<u64>();
-        total > super::EAGER_LIMIT && total as u64 <= write::SHORT && in_flight() >= write::BUSY
+        total > super::EAGER_LIMIT && total as u64 <= write::SHORT && self.in_flight() >= write::BUSY
+    }
+
+    /// Payload that is on its way over all subflows.
+    fn in_flight(&self) -> u64 {
+        self.lanes.iter().take(self.paths).map(Lane::payload_in_flight).sum()
     }
 
     /// Says whether the request's message is complete with all before it.

@@ -118,8 +118,7 @@ impl Sender {
         }
         let usable = u64::from(self.good.count_ones().max(1));
         // A message goes faster in parts, one for each subflow, unless the others are busy with those before it.
-        let in_flight: u64 = self.lanes.iter().take(self.paths).map(Lane::payload_in_flight).sum();
-        self.outbox.peek(chunk.min((self.outbox.open(in_flight) / usable).max(WHOLE)))
+        self.outbox.peek(chunk.min((self.outbox.open(self.in_flight()) / usable).max(WHOLE)))
     }
 
     /// Says whether a good subflow with nothing to do would take a chunk if it were asked.

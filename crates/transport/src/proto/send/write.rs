@@ -105,6 +105,10 @@ impl Sender {
     ///
     /// They are this subflow's from now on, as the rest of a long chunk would be.
     fn gather(&mut self, subflow: usize, now: Instant) {
+        // A path under suspicion brings to an end what it has begun, and gets nothing new.
+        if self.good & (1 << subflow) == 0 && self.last != Some(subflow) {
+            return;
+        }
         // Weights, caps and what has to be sent again are a matter of each chunk.
         if !self.backlog.is_empty() || self.budget.is_weighted() || self.budget.cap(subflow) != 0 {
             return;
