@@ -8,6 +8,7 @@ mod receiving;
 mod redial;
 mod repin;
 mod replacement;
+mod rest;
 mod send;
 mod sending;
 mod slow;

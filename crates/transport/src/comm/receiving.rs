@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::door::Door;
 use super::health::closing;
 use super::repin::Asked;
+use super::rest::Rest;
 use super::{BYTES_PER_CALL, Token};
 use crate::buffer::RawBuf;
 use crate::config::{Config, MAX_PATHS};
@@ -56,6 +57,7 @@ pub(super) struct Receiving {
     /// When the sender was last told what there was to tell, and bytes that have come since.
     told: Instant,
     untold: usize,
+    rest: Rest,
     /// Where the next pass begins: the subflow that brought the last payload.
     first: usize,
 }
@@ -136,6 +138,7 @@ impl Receiving {
             polled: now,
             told: now,
             untold: 0,
+            rest: Rest::default(),
             first: 0,
         })
     }
@@ -177,12 +180,16 @@ impl Receiving {
             return Err(error.clone());
         }
         let now = Instant::now();
+        if self.rest.lasts(now) {
+            return Ok(());
+        }
         self.poll(now);
         self.admit(now);
         self.follow_lanes(now);
         let taken = self.take_in(request, now);
         let came = *taken.as_ref().unwrap_or(&0);
         self.untold += came;
+        self.rest.after(came, self.core.underway(), now);
         // While more comes and the caller calls again, one state frame for several messages does: writing one costs
         // as much as reading a hundred kilobytes. The sender hears when the stream runs dry, at the latest; a fast
         // receiver finds it dry after every message.

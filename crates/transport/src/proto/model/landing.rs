@@ -276,3 +276,22 @@ fn what_a_closed_subflow_had_to_tell_another_tells() {
     receiver.say_goodbye();
     assert!(state(&mut receiver, 1, now).goodbye);
 }
+
+#[test]
+fn what_is_underway_is_what_a_message_still_waits_for() {
+    let mut receiver = Receiver::new(2, Instant::now());
+    let posted: Vec<_> = (0..2).map(|_| receiver.post(10_000).unwrap()).collect();
+    assert_eq!(receiver.underway(), 0);
+    head(&mut receiver, 0, chunk(0, 0, 0, 9_000, 9_000)).unwrap();
+    assert_eq!(receiver.underway(), 9_000);
+    bring(&mut receiver, 0, &[1; 500]).unwrap();
+    head(&mut receiver, 1, chunk(1, 0, 0, 2_000, 2_000)).unwrap();
+    assert_eq!(receiver.underway(), 8_500);
+
+    // The same chunk comes whole over the other subflow: nobody waits for the rest of the first copy.
+    bring(&mut receiver, 1, &[2; 2_000]).unwrap();
+    head(&mut receiver, 1, chunk(0, 0, 0, 9_000, 9_000)).unwrap();
+    bring(&mut receiver, 1, &[1; 9_000]).unwrap();
+    assert_eq!(receiver.retire(posted[0]), Ok(Some(9_000)));
+    assert_eq!(receiver.underway(), 0);
+}

@@ -138,6 +138,12 @@ impl Receiver {
         self.requests.is_waiting()
     }
 
+    /// Bytes that are still to come of the chunk that lacks most, among those whose message waits for them.
+    pub(crate) fn underway(&self) -> usize {
+        let lacking = self.streams.iter().map(|stream| stream.lacks(self.requests.complete()));
+        lacking.max().unwrap_or(0)
+    }
+
     /// Where the stream's next bytes go; none if it has ended or waits for a receive to be posted.
     ///
     /// Only right after [`Receiver::step`] gave none for this stream, and good for one read: what

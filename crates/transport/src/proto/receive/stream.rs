@@ -121,6 +121,12 @@ impl Stream {
         self.rest
     }
 
+    /// Bytes that are still to come of the chunk that is landing here, for a message from the `first` on.
+    pub(super) fn lacks(&self, first: u64) -> usize {
+        let place = self.rest.filter(|place| self.open && !place.useless && place.message >= first);
+        place.map_or(0, |place| place.left)
+    }
+
     /// Bytes that have landed of the chunk of this message that it is in the middle of.
     pub(super) fn landed(&self, message: u64) -> Option<usize> {
         let place = self.rest.filter(|place| self.open && place.message == message && !place.useless)?;
