@@ -147,8 +147,8 @@ impl SendComm {
         &self.0
     }
 
-    pub(crate) fn register(&mut self, bytes: usize) -> Result<Region, Error> {
-        self.0.register(bytes)
+    pub(crate) fn register(&mut self, memory: Memory) -> Result<Region, Error> {
+        self.0.register(memory)
     }
 }
 
@@ -173,8 +173,8 @@ impl RecvComm {
         &self.0
     }
 
-    pub(crate) fn register(&mut self, bytes: usize) -> Result<Region, Error> {
-        self.0.register(bytes)
+    pub(crate) fn register(&mut self, memory: Memory) -> Result<Region, Error> {
+        self.0.register(memory)
     }
 }
 
@@ -213,8 +213,8 @@ impl Comm {
         self.raw
     }
 
-    fn register(&mut self, bytes: usize) -> Result<Region, Error> {
-        let memory = Memory::new(bytes);
+    fn register(&mut self, memory: Memory) -> Result<Region, Error> {
+        let bytes = memory.bytes();
         let (raw, base) = (self.raw, Token::new(memory.base().as_ptr().cast()));
         let mhandle = self.inner.service.call(move |desk| {
             // SAFETY: C1: this net's comm; C3: the memory is kept until it is deregistered.
@@ -222,7 +222,7 @@ impl Comm {
             // NULL is a good memory handle: stock Socket gives nothing else.
             mhandle.map(Token::new).map_err(desk.table.failed("regMr"))
         })?;
-        let region = Region { base: memory.base(), bytes: memory.bytes(), mhandle };
+        let region = Region { base: memory.base(), bytes, mhandle };
         self.registered.push((mhandle, memory));
         Ok(region)
     }

@@ -12,6 +12,13 @@ use crate::Collective;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// The memory for messages can't be laid out as wanted.
+    #[error("can't lay out the memory for messages")]
+    Memory {
+        /// The system's reason.
+        #[source]
+        source: io::Error,
+    },
     /// No usable table in the file.
     #[error(transparent)]
     Abi(#[from] nccl_net_abi::Error),

@@ -42,4 +42,4 @@ pub use nccl_net_abi::{Properties, Stock, Version};
 pub use progress::Pulse;
 pub use ring::{Exchange, Ring, RingOptions};
 pub use source::NetSource;
-pub use streams::{Amount, Load, Stream, Streams, StreamsOptions};
+pub use streams::{Amount, Load, SlotMemory, Stream, Streams, StreamsOptions};

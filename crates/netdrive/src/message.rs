@@ -2,6 +2,7 @@
 
 use crate::comm::Region;
 use crate::fifo::{RecvFifo, STEPS, SendFifo, Slots};
+use crate::memory::Memory;
 use crate::progress::Progressed;
 use crate::{Error, RecvComm, SendComm};
 
@@ -16,7 +17,7 @@ impl MessageSender {
     /// What the net says to regMr.
     pub fn new(mut comm: SendComm, slot_bytes: usize) -> Result<Self, Error> {
         let slot_bytes = slot_bytes.next_multiple_of(16);
-        let region: Region = comm.register(slot_bytes * STEPS)?;
+        let region: Region = comm.register(Memory::new(slot_bytes * STEPS))?;
         let fifo = SendFifo::new(Slots::new(region, slot_bytes)?, 0);
         Ok(Self(Some((comm, fifo)), slot_bytes))
     }
@@ -76,7 +77,7 @@ impl MessageReceiver {
     /// What the net says to regMr.
     pub fn new(mut comm: RecvComm, slot_bytes: usize) -> Result<Self, Error> {
         let slot_bytes = slot_bytes.next_multiple_of(16);
-        let region: Region = comm.register(slot_bytes * STEPS)?;
+        let region: Region = comm.register(Memory::new(slot_bytes * STEPS))?;
         Ok(Self(Some((comm, RecvFifo::new(&[(Slots::new(region, slot_bytes)?, 0)])))))
     }
 

@@ -9,8 +9,8 @@ use std::sync::{Barrier, Mutex};
 use std::time::Duration;
 
 use srv6_netdrive::{
-    Amount, Driver, DriverOptions, Error, Exchange, Load, NetSource, Stream, Streams, StreamsOptions,
-    monotonic,
+    Amount, Driver, DriverOptions, Error, Exchange, Load, NetSource, SlotMemory, Stream, Streams,
+    StreamsOptions, monotonic,
 };
 
 /// The ranks of one process.
@@ -32,7 +32,8 @@ impl Exchange for LocalRank<'_> {
 }
 
 fn options(world: usize, pairs: &[(usize, usize)]) -> StreamsOptions {
-    StreamsOptions { rank: 0, world, pairs: pairs.to_vec(), slot_bytes: 4096, device: 0 }
+    let memory = SlotMemory::Own;
+    StreamsOptions { rank: 0, world, pairs: pairs.to_vec(), slot_bytes: 4096, device: 0, memory }
 }
 
 /// Runs `body` as each rank, on a thread of its own.
@@ -83,6 +84,22 @@ fn every_pair_carries_its_messages() {
         let [first, last] = stream.arrivals[..] else { unreachable!("the first and the last: {stream:?}") };
         assert!(began < first.at && first.at <= last.at && last.at <= monotonic(), "{stream:?}");
     }
+}
+
+#[test]
+fn messages_go_through_one_block_in_order_and_are_not_checked() {
+    let options =
+        StreamsOptions { memory: SlotMemory::OneBlock, slot_bytes: 5 << 12, ..options(2, &[(0, 1)]) };
+    let got = ranks(&strict::plugin(&[12], &[]), &options, |_, mut streams| {
+        let unchecked = Load { bytes: 5 << 12, check: false, ..load(Amount::Messages(40)) };
+        let all = streams.run(unchecked).unwrap();
+        let refused = streams.run(Load { check: true, ..unchecked }).unwrap_err();
+        streams.close().unwrap();
+        (all, refused.to_string())
+    });
+    let (all, refused) = &got[1];
+    assert_eq!((all[0].messages, all[0].bytes, all[0].wrong), (40, 40 * (5 << 12), 0));
+    assert_eq!(*refused, "the bytes of a message that is checked is 20480: wanted in memory of their own");
 }
 
 #[test]
@@ -162,13 +179,21 @@ fn what_makes_no_sense_is_refused_and_changes_nothing() {
     let source = NetSource::Plugin { path, version: None, nccl: None };
     let driver = Driver::load(&source, &DriverOptions::default()).unwrap();
     let local = Local { barrier: Barrier::new(1), slots: Mutex::new(vec![Vec::new()]) };
-    for (world, pairs, slot_bytes, expected) in [
-        (2, vec![(0, 2)], 4096, "a stream's rank is 2: wanted less than the number of ranks"),
-        (2, vec![(1, 1)], 4096, "a stream's rank is 1: wanted another one than its peer"),
-        (2, vec![], 17, "the slot size in bytes is 17: wanted a multiple of 16 from 16 to 67108864"),
-        (0, vec![], 4096, "the rank is 0: wanted less than the number of ranks"),
+    let (own, one) = (SlotMemory::Own, SlotMemory::OneBlock);
+    for (world, pairs, slot_bytes, memory, expected) in [
+        (2, vec![(0, 2)], 4096, own, "a stream's rank is 2: wanted less than the number of ranks"),
+        (2, vec![(1, 1)], 4096, own, "a stream's rank is 1: wanted another one than its peer"),
+        (2, vec![], 17, own, "the slot size in bytes is 17: wanted a multiple of 16 from 16 to 67108864"),
+        (
+            2,
+            vec![],
+            4112,
+            one,
+            "the slot size in bytes is 4112: wanted a multiple of 4096 to lie over one block",
+        ),
+        (0, vec![], 4096, own, "the rank is 0: wanted less than the number of ranks"),
     ] {
-        let options = StreamsOptions { rank: 0, world, pairs, slot_bytes, device: 0 };
+        let options = StreamsOptions { rank: 0, world, pairs, slot_bytes, device: 0, memory };
         let error = Streams::connect(&driver, &options, &LocalRank(&local, 0)).unwrap_err();
         assert_eq!(error.to_string(), expected);
         assert!(matches!(error, Error::Option { .. }));

@@ -12,7 +12,7 @@ use srv6_lab::Node;
 use srv6_netdrive::monotonic;
 
 use super::Scene;
-use super::order::{Answer, Flow, Order, Pattern, Until, Usage};
+use super::order::{Answer, Flow, Memory, Order, Pattern, Until, Usage};
 use crate::config::Environment;
 
 /// The net that the ranks of a crew load.
@@ -197,7 +197,17 @@ impl Crew {
 
     /// Connects all ranks; gives how long the slowest took.
     pub(crate) fn connect(&mut self, pattern: &Pattern, slot_bytes: usize) -> anyhow::Result<Duration> {
-        let answers = self.ask(&Order::Connect { pattern: pattern.clone(), slot_bytes })?;
+        self.connect_over(Memory::Own, pattern, slot_bytes)
+    }
+
+    /// The same, with the messages of streams in memory of this kind.
+    pub(crate) fn connect_over(
+        &mut self,
+        memory: Memory,
+        pattern: &Pattern,
+        slot_bytes: usize,
+    ) -> anyhow::Result<Duration> {
+        let answers = self.ask(&Order::Connect { pattern: pattern.clone(), slot_bytes, memory })?;
         let times = answers.into_iter().map(|answer| match answer {
             Answer::Connected { nanoseconds } => Some(Duration::from_nanos(nanoseconds)),
             _ => None,

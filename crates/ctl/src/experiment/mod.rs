@@ -24,7 +24,7 @@ use srv6_paths::read_topology;
 pub(crate) use comparison::Comparison;
 pub(crate) use crew::{Crew, Net, Reduced, Settings};
 pub(crate) use machine::{Load, MachineTime};
-pub(crate) use order::{Pattern, Until, Usage};
+pub(crate) use order::{Memory, Pattern, Until, Usage};
 #[cfg(test)]
 pub(crate) use trial::LinkLoad;
 pub(crate) use trial::{Effort, Routing, Shaped, Trial, Workload};

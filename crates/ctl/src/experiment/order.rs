@@ -14,6 +14,7 @@ pub(crate) enum Order {
         pattern: Pattern,
         /// Bytes of a message at most.
         slot_bytes: usize,
+        memory: Memory,
     },
     /// Make data of this many bytes to reduce. Answered by [`Answer::Prepared`].
     Prepare { bytes: usize },
@@ -42,6 +43,16 @@ pub(crate) enum Pattern {
     Ring,
     /// Sending and receiving rank of each stream.
     Streams(Vec<(usize, usize)>),
+}
+
+/// What a stream's messages lie in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Memory {
+    /// Eight buffers, used in turn.
+    Own,
+    /// One block of a mebibyte at most, at either end: see [`srv6_netdrive::SlotMemory`].
+    OneBlock,
 }
 
 impl Pattern {

@@ -9,10 +9,10 @@ use anyhow::{Context, anyhow, bail};
 use rustix::time::{ClockId, clock_gettime};
 use srv6_netdrive::{
     Amount, Arrival, Driver, DriverOptions, Exchange, Load, LogLevel, LogSettings, NetSource, Ring,
-    RingOptions, Stock, Stream, Streams, StreamsOptions, Waiting, monotonic, start_log,
+    RingOptions, SlotMemory, Stock, Stream, Streams, StreamsOptions, Waiting, monotonic, start_log,
 };
 
-use super::order::{Answer, Flow, Order, Pattern, Until, Usage};
+use super::order::{Answer, Flow, Memory, Order, Pattern, Until, Usage};
 
 /// One rank of an experiment; started by the bench
 #[derive(Debug, clap::Args)]
@@ -122,7 +122,7 @@ impl<'a> Worker<'a> {
     fn carry_out(&mut self, order: Order) -> anyhow::Result<Answer> {
         match order {
             Order::Gathered(_) => bail!("nobody asked what the others said"),
-            Order::Connect { pattern, slot_bytes } => self.connect(pattern, slot_bytes),
+            Order::Connect { pattern, slot_bytes, memory } => self.connect(pattern, slot_bytes, memory),
             Order::Prepare { bytes } => {
                 let count = bytes / size_of::<f32>();
                 self.output = vec![f32::NAN; count];
@@ -163,7 +163,7 @@ impl<'a> Worker<'a> {
         }
     }
 
-    fn connect(&mut self, pattern: Pattern, slot_bytes: usize) -> anyhow::Result<Answer> {
+    fn connect(&mut self, pattern: Pattern, slot_bytes: usize, memory: Memory) -> anyhow::Result<Answer> {
         let began = monotonic();
         let (rank, world, device) = (self.rank, self.world, 0);
         self.connected = match pattern {
@@ -172,7 +172,11 @@ impl<'a> Worker<'a> {
                 Connected::Ring(Ring::connect(&self.driver, &options, self.line).context("connecting")?)
             }
             Pattern::Streams(pairs) => {
-                let options = StreamsOptions { rank, world, pairs, slot_bytes, device };
+                let memory = match memory {
+                    Memory::Own => SlotMemory::Own,
+                    Memory::OneBlock => SlotMemory::OneBlock,
+                };
+                let options = StreamsOptions { rank, world, pairs, slot_bytes, device, memory };
                 Connected::Streams(Streams::connect(&self.driver, &options, self.line).context("connecting")?)
             }
         };

@@ -2,6 +2,7 @@
 
 use super::{Link, MeshOptions};
 use crate::fifo::{RecvFifo, STEPS, SendFifo, Slots};
+use crate::memory::Memory;
 use crate::ring::check;
 use crate::{Driver, Error, Exchange, HANDLE_BYTES, Handle, Listener, Pending, RecvComm, SendComm};
 
@@ -37,8 +38,9 @@ pub(super) fn links(
         let (to, from) = ((rank + shift) % world, (rank + world - shift) % world);
         let mut next = connect.wait().map_err(|error| error.with_peer("connecting to", to))?;
         let mut prev = accept.wait().map_err(|error| error.with_peer("accepting the connection of", from))?;
-        let send = SendFifo::new(Slots::new(next.register(slot_bytes * STEPS)?, slot_bytes)?, 0);
-        let recv = RecvFifo::new(&[(Slots::new(prev.register(slot_bytes * STEPS)?, slot_bytes)?, 0)]);
+        let send = SendFifo::new(Slots::new(next.register(Memory::new(slot_bytes * STEPS))?, slot_bytes)?, 0);
+        let recv =
+            RecvFifo::new(&[(Slots::new(prev.register(Memory::new(slot_bytes * STEPS))?, slot_bytes)?, 0)]);
         links.push(Link { channel, to, next, send, from, prev, recv });
     }
     Ok(links)

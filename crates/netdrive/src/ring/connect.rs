@@ -2,6 +2,7 @@
 
 use super::{Link, RingOptions};
 use crate::fifo::{MAX_SUBS, RecvFifo, STEPS, SendFifo, Slots};
+use crate::memory::Memory;
 use crate::{Driver, Error, HANDLE_BYTES, Handle, Listener, Pending, RecvComm, SendComm};
 
 /// How ranks give each other a few bytes: NCCL's bootstrap network.
@@ -63,9 +64,9 @@ fn link(
     let mut sends = Vec::new();
     let mut recvs = Vec::new();
     for &channel in channels {
-        let slots = Slots::new(next.register(slot_bytes * STEPS)?, slot_bytes)?;
+        let slots = Slots::new(next.register(Memory::new(slot_bytes * STEPS))?, slot_bytes)?;
         sends.push(SendFifo::new(slots, channel));
-        let slots = Slots::new(prev.register(slot_bytes * STEPS)?, slot_bytes)?;
+        let slots = Slots::new(prev.register(Memory::new(slot_bytes * STEPS))?, slot_bytes)?;
         recvs.push((slots, channel));
     }
     Ok(Link { next, sends, prev, recv: RecvFifo::new(&recvs) })

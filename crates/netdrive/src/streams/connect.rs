@@ -1,7 +1,8 @@
 //! From pairs of ranks to connections.
 
-use super::{Ends, Receiving, Sending, StreamsOptions, content};
+use super::{Ends, Receiving, Sending, SlotMemory, StreamsOptions, content};
 use crate::fifo::{RecvFifo, STEPS, SendFifo, Slots};
+use crate::memory::{Memory, PAGE};
 use crate::ring::MAX_SLOT_BYTES;
 use crate::{Driver, Error, Exchange, HANDLE_BYTES, Handle, Listener, Pending, RecvComm, SendComm};
 
@@ -11,7 +12,7 @@ pub(super) fn ends(
     exchange: &dyn Exchange,
 ) -> Result<Ends, Error> {
     check(options)?;
-    let StreamsOptions { rank, device, slot_bytes, .. } = *options;
+    let StreamsOptions { rank, device, slot_bytes, memory, .. } = *options;
     let listeners =
         incoming(options, rank).map(|_| driver.listen(device)).collect::<Result<Vec<Listener>, Error>>()?;
     let mine: Vec<u8> = listeners.iter().flat_map(|listener| listener.handle().0).collect();
@@ -31,7 +32,7 @@ pub(super) fn ends(
     for (pair, connect) in outgoing.into_iter().zip(connects) {
         let peer = receiver(options, pair).unwrap_or(rank);
         let mut comm = connect.wait().map_err(|error| error.with_peer("connecting to", peer))?;
-        let slots = Slots::new(comm.register(slot_bytes * STEPS)?, slot_bytes)?;
+        let slots = Slots::new(comm.register(slots_in(memory, slot_bytes)?)?, slot_bytes)?;
         let mut fifo = SendFifo::new(slots, pair);
         // Memory that nobody has written is one page of zeros for the kernel, always in its cache: what is read
         // from it is read faster than from memory that a program uses.
@@ -41,10 +42,19 @@ pub(super) fn ends(
     for (pair, accept) in incoming(options, rank).zip(accepts) {
         let peer = sender(options, pair).unwrap_or(rank);
         let mut comm = accept.wait().map_err(|error| error.with_peer("accepting the connection of", peer))?;
-        let slots = Slots::new(comm.register(slot_bytes * STEPS)?, slot_bytes)?;
+        let slots = Slots::new(comm.register(slots_in(memory, slot_bytes)?)?, slot_bytes)?;
         ends.receiving.push(Receiving { pair, comm, fifo: RecvFifo::new(&[(slots, pair)]) });
     }
     Ok(ends)
+}
+
+fn slots_in(memory: SlotMemory, slot_bytes: usize) -> Result<Memory, Error> {
+    match memory {
+        SlotMemory::Own => Ok(Memory::new(slot_bytes * STEPS)),
+        SlotMemory::OneBlock => {
+            Memory::overlaid(STEPS, slot_bytes).map_err(|source| Error::Memory { source })
+        }
+    }
 }
 
 fn sender(options: &StreamsOptions, pair: usize) -> Option<usize> {
@@ -76,7 +86,7 @@ fn handle(options: &StreamsOptions, pair: usize, all: &[Vec<u8>]) -> Result<Hand
 
 fn check(options: &StreamsOptions) -> Result<(), Error> {
     let refuse = |option, value, wanted| Err(Error::Option { option, value, wanted });
-    let &StreamsOptions { rank, world, slot_bytes, .. } = options;
+    let &StreamsOptions { rank, world, slot_bytes, memory, .. } = options;
     if rank >= world {
         return refuse("the rank", rank, "less than the number of ranks");
     }
@@ -90,6 +100,9 @@ fn check(options: &StreamsOptions) -> Result<(), Error> {
     }
     if slot_bytes < content::HEADER || slot_bytes % 16 != 0 || slot_bytes > MAX_SLOT_BYTES {
         return refuse("the slot size in bytes", slot_bytes, "a multiple of 16 from 16 to 67108864");
+    }
+    if memory == SlotMemory::OneBlock && slot_bytes % PAGE != 0 {
+        return refuse("the slot size in bytes", slot_bytes, "a multiple of 4096 to lie over one block");
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::content::{self, Mark};
-use super::{Ends, Receiving, Sending, Stream, Streams};
+use super::{Ends, Receiving, Sending, SlotMemory, Stream, Streams};
 use crate::fifo::STEPS;
 use crate::progress::Progressed;
 use crate::{Arrival, Error};
@@ -44,6 +44,10 @@ impl Streams {
         }
         if load.bytes == 0 {
             let (option, wanted) = ("the bytes of a message", "1 or more");
+            return Err(Error::Option { option, value: load.bytes, wanted });
+        }
+        if load.check && self.options.memory == SlotMemory::OneBlock {
+            let (option, wanted) = ("the bytes of a message that is checked", "in memory of their own");
             return Err(Error::Option { option, value: load.bytes, wanted });
         }
         let pairs = self.options.pairs.clone();

@@ -27,6 +27,20 @@ pub struct StreamsOptions {
     pub slot_bytes: usize,
     /// The net's device to listen on and to connect from.
     pub device: usize,
+    /// What the messages under way lie in.
+    pub memory: SlotMemory,
+}
+
+/// What the eight messages under way on a connection lie in, at either end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SlotMemory {
+    /// Eight buffers, as in NCCL.
+    #[default]
+    Own,
+    /// One block of a mebibyte, or of a message if that is less, which all messages go through again and again but for
+    /// their first pages: as little memory as a program uses that sends one buffer over and over. What comes can't be
+    /// compared with what was sent ([`Load::check`]), only its order. Messages are of whole pages.
+    OneBlock,
 }
 
 /// This rank's ends of the streams.

@@ -47,7 +47,7 @@ pub(crate) struct MultipathArgs {
     /// Rate of each link of the shaped fabric, in Mbit/s
     #[arg(long, value_name = "MBPS", default_value_t = 200)]
     rate: u32,
-    /// Rounds of the comparisons of two hosts and of unequal paths [default: 5, quick: 3]
+    /// Rounds of the comparisons of two hosts and of unequal paths [default: 7, quick: 3]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: Option<u32>,
     /// ECMP trials of each workload [default: 30, quick: 8]
@@ -117,7 +117,7 @@ pub(super) fn run(args: &MultipathArgs) -> anyhow::Result<()> {
         congestion: args.congestion.clone(),
         fabric: args.fabrics.join("2x4x4.json"),
         rate: args.rate,
-        rounds: or(args.rounds, 5, 3),
+        rounds: or(args.rounds, 7, 3),
         trials: or(args.trials, 30, 8),
         runs: or(args.runs, 20, 5),
         quick: args.quick,

@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use srv6_netdrive::{Amount, Driver, Exchange, Load, Streams, StreamsOptions};
+use srv6_netdrive::{Amount, Driver, Exchange, Load, SlotMemory, Streams, StreamsOptions};
 
 use super::control::Control;
 use super::wire::{Frame, Op};
@@ -56,7 +56,8 @@ impl Lane {
         let sending = initiator == (op == Op::Write);
         let (sender, receiver) = if sending { (rank, 1 - rank) } else { (1 - rank, rank) };
         let connect = |pair, slot_bytes| {
-            let options = StreamsOptions { rank, world: 2, pairs: vec![pair], slot_bytes, device };
+            let (pairs, memory) = (vec![pair], SlotMemory::Own);
+            let options = StreamsOptions { rank, world: 2, pairs, slot_bytes, device, memory };
             Streams::connect(driver, &options, &Handles { control, initiator })
         };
         let data = connect((sender, receiver), PIECE)?;

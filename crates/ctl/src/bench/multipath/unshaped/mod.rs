@@ -1,16 +1,17 @@
-//! Two hosts and a cable: the transport beside iperf3 and beside its previous form, in alternation.
+//! Two hosts and a cable: the transport beside iperf3, its previous form and NCCL's Socket, in alternation.
 
-use std::fmt;
+mod tables;
+
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use serde::Serialize;
 use srv6_lab::Pair;
 
+use super::Bench;
 use super::iperf::Iperf;
-use super::{Bench, cell};
-use crate::experiment::{Crew, MachineTime, Net, Pattern, Settings, Until, statistics};
-use crate::{progress, table};
+use crate::experiment::{Crew, MachineTime, Memory, Net, Pattern, Settings, Until, statistics};
+use crate::progress;
 
 /// All runs.
 #[derive(Debug, Serialize)]
@@ -37,6 +38,8 @@ enum Sender {
 struct Run {
     round: u32,
     sender: Sender,
+    /// iperf3 sends one block, and reads into one.
+    memory: Memory,
     /// Bytes of a message; iperf3 writes a mebibyte at most.
     size: usize,
     gbit_s: f64,
@@ -56,10 +59,15 @@ struct Latency {
 const SIZES: [usize; 7] = [4 << 10, 64 << 10, 256 << 10, 1 << 20, 4 << 20, 16 << 20, 64 << 20];
 const QUICK_SIZES: [usize; 4] = [64 << 10, 1 << 20, 4 << 20, 16 << 20];
 const STREAMS: [u32; 2] = [1, 4];
+/// Memory of the runs that are compared with each other.
+const WITH_IPERF3: Memory = Memory::OneBlock;
+const WITH_NETS: Memory = Memory::Own;
 /// Helper threads of NCCL's Socket, and sockets of each: which is best depends on size and machine.
 const SOCKET_SETTINGS: [(u32, u32); 7] = [(1, 1), (2, 1), (4, 1), (1, 4), (2, 2), (4, 2), (2, 8)];
 /// What the summary is about.
 const HEADLINE: (usize, u32) = (4 << 20, 4);
+/// Short, so that those that are compared find the machine in one state. iperf3's shortest test takes a second.
+const TIME: Duration = Duration::from_millis(500);
 const PATIENCE: Duration = Duration::from_secs(30);
 const ROUND_TRIPS: usize = 4000;
 
@@ -80,10 +88,11 @@ pub(super) fn measure(bench: &Bench) -> anyhow::Result<Unshaped> {
         for &size in sizes {
             // Those that are compared come one right after the other: the machine is not equally fast all the time.
             for contestant in &mut contestants {
-                runs.push(contestant.run(round, size)?);
                 if let Sender::Multipath { streams } = contestant.sender {
+                    runs.push(contestant.run(round, size, WITH_IPERF3)?);
                     runs.push(over_iperf(&iperf, round, size, streams)?);
                 }
+                runs.push(contestant.run(round, size, WITH_NETS)?);
             }
             bar.inc(1);
         }
@@ -131,6 +140,7 @@ fn over_iperf(iperf: &Iperf<'_>, round: u32, size: usize, streams: u32) -> anyho
     Ok(Run {
         round,
         sender: Sender::Iperf3 { streams },
+        memory: WITH_IPERF3,
         size,
         gbit_s: result.gbit_s,
         cpu_s_per_gb: result.cpu_s_per_gb,
@@ -139,14 +149,12 @@ fn over_iperf(iperf: &Iperf<'_>, round: u32, size: usize, streams: u32) -> anyho
 }
 
 impl Contestant {
-    fn run(&mut self, round: u32, size: usize) -> anyhow::Result<Run> {
-        // As long as iperf3's shortest test.
-        let time = Duration::from_secs(1);
-        self.crew.connect(&Pattern::Streams(vec![(0, 1)]), size)?;
+    fn run(&mut self, round: u32, size: usize, memory: Memory) -> anyhow::Result<Run> {
+        self.crew.connect_over(memory, &Pattern::Streams(vec![(0, 1)]), size)?;
         // Every slot is used once before the clock runs: its first use makes the kernel find memory for it.
-        self.crew.send(size, Until::Messages(16), true, false, PATIENCE)?;
+        self.crew.send(size, Until::Messages(16), memory == Memory::Own, false, PATIENCE)?;
         let before = MachineTime::now()?;
-        let sent = self.crew.send(size, Until::Time(time), false, false, PATIENCE)?;
+        let sent = self.crew.send(size, Until::Time(TIME), false, false, PATIENCE)?;
         let load = MachineTime::now()?.since(before);
         self.crew.close()?;
         let flow = sent.flows.first().context("nothing came")?;
@@ -156,6 +164,7 @@ impl Contestant {
         Ok(Run {
             round,
             sender: self.sender,
+            memory,
             size,
             gbit_s: flow.rate(sent.began) * 8.0 / 1e9,
             cpu_s_per_gb: sent.cpu / gigabytes,
@@ -179,140 +188,33 @@ impl Contestant {
 }
 
 impl Unshaped {
-    /// Throughput over iperf3's for the size and number of streams that the summary is about.
+    /// Throughput over iperf3's for the size and number of streams that the summary is about, both out of one block.
     pub(super) fn headline_ratio(&self) -> Option<f64> {
         let (size, streams) = HEADLINE;
-        self.ratio(size, Sender::Multipath { streams }, Sender::Iperf3 { streams })
+        let [ours, iperf3] = [Sender::Multipath { streams }, Sender::Iperf3 { streams }];
+        self.ratio(size, (ours, WITH_IPERF3), (iperf3, WITH_IPERF3))
     }
 
     /// Processor seconds for each gigabyte of the same.
     pub(super) fn headline_cpu(&self) -> Option<f64> {
         let (size, streams) = HEADLINE;
-        self.median(size, Sender::Multipath { streams }, |run| run.cpu_s_per_gb)
+        self.median(size, (Sender::Multipath { streams }, WITH_IPERF3), |run| run.cpu_s_per_gb)
     }
 
     /// Throughput over that of another in the same round; the median of all rounds.
-    fn ratio(&self, size: usize, sender: Sender, other: Sender) -> Option<f64> {
+    fn ratio(&self, size: usize, side: (Sender, Memory), other: (Sender, Memory)) -> Option<f64> {
         let within = |run: &Run| {
             let mut others = self.of(size, other);
             Some(run.gbit_s / others.find(|beside| beside.round == run.round)?.gbit_s)
         };
-        statistics::median(&self.of(size, sender).filter_map(within).collect::<Vec<_>>())
+        statistics::median(&self.of(size, side).filter_map(within).collect::<Vec<_>>())
     }
 
-    fn median(&self, size: usize, sender: Sender, value: fn(&Run) -> f64) -> Option<f64> {
-        statistics::median(&self.of(size, sender).map(value).collect::<Vec<_>>())
+    fn median(&self, size: usize, side: (Sender, Memory), value: fn(&Run) -> f64) -> Option<f64> {
+        statistics::median(&self.of(size, side).map(value).collect::<Vec<_>>())
     }
 
-    fn of(&self, size: usize, sender: Sender) -> impl Iterator<Item = &Run> {
-        self.runs.iter().filter(move |run| run.size == size && run.sender == sender)
-    }
-
-    fn sizes(&self) -> Vec<usize> {
-        let mut sizes: Vec<usize> = self.runs.iter().map(|run| run.size).collect();
-        sizes.sort_unstable();
-        sizes.dedup();
-        sizes
-    }
-
-    /// Beside iperf3 and the previous form.
-    fn throughput(&self) -> comfy_table::Table {
-        let mut shown = table::new(&[
-            "SIZE",
-            "STREAMS",
-            "MULTIPATH",
-            "PREVIOUS",
-            "IPERF3",
-            "/PREVIOUS",
-            "/IPERF3",
-            "CPU S/GB",
-            "PREVIOUS",
-            "IPERF3",
-            "SOFTIRQ S/GB",
-            "PREVIOUS",
-            "IPERF3",
-        ]);
-        for size in self.sizes() {
-            for streams in STREAMS {
-                let (ours, previous, iperf3) =
-                    (Sender::Multipath { streams }, Sender::Previous { streams }, Sender::Iperf3 { streams });
-                let of = |value: fn(&Run) -> f64| {
-                    [ours, previous, iperf3].map(|sender| cell(self.median(size, sender, value), 2))
-                };
-                let ratios = [previous, iperf3].map(|other| cell(self.ratio(size, ours, other), 2));
-                let row = [format!("{} KiB", size >> 10), streams.to_string()].into_iter();
-                let row = row.chain(of(|run| run.gbit_s)).chain(ratios);
-                shown.add_row(row.chain(of(|run| run.cpu_s_per_gb)).chain(of(|run| run.softirq_s_per_gb)));
-            }
-        }
-        shown
-    }
-
-    /// Beside NCCL's Socket with the setting that is best for each size; none if it took no part.
-    fn beside_socket(&self) -> Option<comfy_table::Table> {
-        let mut shown =
-            table::new(&["SIZE", "NCCL'S SOCKET", "THREADS x SOCKETS", "1 PATH /SOCKET", "4 PATHS /SOCKET"]);
-        for size in self.sizes() {
-            let settings = SOCKET_SETTINGS.into_iter().filter_map(|(threads, sockets_per_thread)| {
-                let sender = Sender::Socket { threads, sockets_per_thread };
-                Some((
-                    self.median(size, sender, |run| run.gbit_s)?,
-                    sender,
-                    format!("{threads} x {sockets_per_thread}"),
-                ))
-            });
-            let (gbit_s, best, setting) = settings.max_by(|a, b| a.0.total_cmp(&b.0))?;
-            let ratios = STREAMS.map(|streams| self.ratio(size, Sender::Multipath { streams }, best));
-            let [one, four] = ratios.map(|ratio| cell(ratio, 2));
-            shown.add_row([format!("{} KiB", size >> 10), cell(Some(gbit_s), 2), setting, one, four]);
-        }
-        Some(shown)
-    }
-
-    fn latency(&self) -> comfy_table::Table {
-        let mut shown = table::new(&["8 BYTES", "P50 (us)", "P99 (us)"]);
-        let mut seen: Vec<Sender> = Vec::new();
-        for Latency { sender, .. } in &self.latencies {
-            if seen.contains(sender) {
-                continue;
-            }
-            seen.push(*sender);
-            let of = |value: fn(&Latency) -> f64| -> Vec<f64> {
-                self.latencies.iter().filter(|latency| latency.sender == *sender).map(value).collect()
-            };
-            let [p50, p99] = [of(|latency| latency.p50_us), of(|latency| latency.p99_us)];
-            let [p50, p99] = [p50, p99].map(|values| cell(statistics::median(&values), 1));
-            shown.add_row([sender.to_string(), p50, p99]);
-        }
-        shown
-    }
-}
-
-impl fmt::Display for Sender {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Multipath { streams } => write!(f, "multipath, {streams}"),
-            Self::Previous { streams } => write!(f, "previous, {streams}"),
-            Self::Iperf3 { streams } => write!(f, "iperf3, {streams}"),
-            Self::Socket { threads, sockets_per_thread } => {
-                write!(f, "socket, {threads} x {sockets_per_thread}")
-            }
-        }
-    }
-}
-
-impl fmt::Display for Unshaped {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}", self.throughput())?;
-        writeln!(
-            f,
-            "Gbit/s, medians of all rounds; ratios: medians of each round's. CPU: processes of both ends; soft interrupts \
-             are the machine's. {} writes 1 MiB at most. Congestion control: {}.",
-            self.iperf3_version, self.congestion_control
-        )?;
-        if let Some(shown) = self.beside_socket() {
-            writeln!(f, "\n{shown}")?;
-        }
-        write!(f, "\n{}", self.latency())
+    fn of(&self, size: usize, side: (Sender, Memory)) -> impl Iterator<Item = &Run> {
+        self.runs.iter().filter(move |run| run.size == size && (run.sender, run.memory) == side)
     }
 }
