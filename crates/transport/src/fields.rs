@@ -1,5 +1,13 @@
 //! Byte layouts of fixed size: big-endian fields, one after the other.
 
+/// Everything that is said on a subflow is as long as so many of these, and so are most messages.
+///
+/// The kernel lays what a thread sends into one page after the other. So payload that begins where a cache line does in
+/// memory begins where one does there, too, and at the other end: copies between places that are alike are the fastest,
+/// and `rep movsb`, with which kernels copy, goes at a tenth of its speed to places 1 to 31 bytes further within a page
+/// than where it reads on some processors (Zen 3: 2.9 GB/s instead of 31).
+pub(crate) const GRAIN: usize = 64;
+
 /// Reads fields from the front.
 ///
 /// Past the end a field reads as zeros. Every layout of this crate is read from an array of its own

@@ -3,7 +3,7 @@
 //! ```text
 //! hello    0 magic  8 version  10 paths  11 index      12 incarnation  14 name length  15 zero  16 connection id
 //! refusal  0 magic  8 version  10 paths  11 objection  12 zero         14 name length  15 zero  16 connection id
-//!          24 zero  32 path name
+//!          24 zero  32 path name, and zeros up to a multiple of 64
 //! ```
 //!
 //! Big-endian. The connector sends a hello on each subflow and goes on with chunks at once. The
@@ -16,10 +16,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::config::MAX_PATHS;
-use crate::fields::{Reader, Writer};
+use crate::fields::{GRAIN, Reader, Writer};
 
 /// Version of the protocol: hello, chunk headers and [`ListenAddress`](crate::ListenAddress).
-pub const VERSION: u16 = 3;
+pub const VERSION: u16 = 4;
 
 const MAGIC: u64 = 0x5352_7636_4e65_7401;
 const REFUSAL_MAGIC: u64 = 0x5352_7636_4e6f_2101;
@@ -71,7 +71,7 @@ pub(crate) struct Hello {
 pub(crate) const HEAD: usize = 32;
 
 /// Most bytes of a hello or a refusal.
-pub(crate) const LONGEST: usize = HEAD + NAME;
+pub(crate) const LONGEST: usize = (HEAD + NAME).next_multiple_of(GRAIN);
 
 /// Most bytes of a path's name that travel.
 const NAME: usize = 255;
@@ -87,7 +87,7 @@ impl Hello {
 
     /// The length of the hello or refusal that begins with `head`.
     pub(crate) fn len(head: &[u8; HEAD]) -> usize {
-        HEAD + usize::from(head.get(NAME_LENGTH).copied().unwrap_or_default())
+        (HEAD + name_length(head)).next_multiple_of(GRAIN)
     }
 
     /// Reads a hello and checks it against what the listener speaks.
@@ -102,7 +102,7 @@ impl Hello {
         let terms = Terms { version: fields.u16(), paths: fields.u8() };
         let (index, incarnation) = (fields.u8(), fields.u16());
         fields.bytes::<2>();
-        let path = String::from_utf8_lossy(name).into();
+        let path = name_in(head, name);
         let hello =
             Hello { identity: Identity { terms, connection: fields.u64(), path }, index, incarnation };
         if terms.version != ours.version || !(1..=ours.paths).contains(&terms.paths) {
@@ -202,7 +202,7 @@ impl Refusal {
         };
         fields.bytes::<4>();
         let connection = fields.u64();
-        let path = String::from_utf8_lossy(bytes.get(HEAD..).unwrap_or_default()).into();
+        let path = name_in(&head, bytes.get(HEAD..).unwrap_or_default());
         Some((objection, Identity { terms, connection, path }))
     }
 }
@@ -228,7 +228,18 @@ fn encode(magic: u64, terms: Terms, byte: u8, word: u16, connection: u64, path: 
         .put([length, 0])
         .put(connection.to_be_bytes())
         .finish();
-    [&head[..], name.as_bytes()].concat()
+    let mut bytes = [&head[..], name.as_bytes()].concat();
+    bytes.resize(Hello::len(&head), 0);
+    bytes
+}
+
+fn name_length(head: &[u8; HEAD]) -> usize {
+    usize::from(head.get(NAME_LENGTH).copied().unwrap_or_default())
+}
+
+/// The name at the beginning of what follows the head, as far as it has come.
+fn name_in(head: &[u8; HEAD], behind: &[u8]) -> Arc<str> {
+    String::from_utf8_lossy(behind.get(..name_length(head)).unwrap_or(behind)).into()
 }
 
 /// The name in at most [`NAME`] bytes; one that was cut ends with an ellipsis.
@@ -273,7 +284,7 @@ mod tests {
         let mut hello = hello();
         hello.identity.path = "ü".repeat(200).into();
         let bytes = hello.encode();
-        assert!(bytes.len() <= LONGEST && bytes.len() > LONGEST - 4);
+        assert_eq!(bytes.len(), LONGEST);
         let said = Hello::decode(&bytes, OURS).unwrap().identity.path;
         assert!(said.starts_with("üüü") && said.ends_with("ü…"), "{said}");
         hello.identity.path = "x".repeat(NAME).into();
@@ -310,7 +321,7 @@ mod tests {
         let text = ours.to_string();
         assert_eq!(
             text,
-            "version 3 with 3 subflows, connection 0123456789abcdef, path leaf00 > spine01 > leaf01"
+            "version 4 with 3 subflows, connection 0123456789abcdef, path leaf00 > spine01 > leaf01"
         );
     }
 

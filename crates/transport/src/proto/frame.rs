@@ -1,14 +1,14 @@
 //! Forward frames: the header that goes before every chunk, and pings.
 //!
 //! ```text
-//! 0 kind  2 flags  4 length  8 message  16 offset  24 total  32 chunk number  36 zero  40 payload
+//! 0 kind  2 flags  4 length  8 message  16 offset  24 total  32 chunk number  36 zero  64 payload
 //! ```
 //!
 //! Big-endian. `kind` is 2 for data and 3 for a ping, which has a length, payload of no meaning, and zeros for the rest.
 //! Flag 1: the sender's caller waits for the end of this message, so it is acknowledged at once.
 
 use super::violation::Violation;
-use crate::fields::{Reader, Writer};
+use crate::fields::{GRAIN, Reader, Writer};
 
 /// Chunks that a message is cut into at most.
 ///
@@ -17,7 +17,7 @@ use crate::fields::{Reader, Writer};
 pub(crate) const MAX_CHUNKS: usize = 1024;
 
 /// Length of a frame's header, bytes.
-pub(crate) const HEADER: usize = 40;
+pub(crate) const HEADER: usize = GRAIN;
 
 /// A forward frame without its payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

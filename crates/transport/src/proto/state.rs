@@ -1,7 +1,7 @@
 //! State frames: what the receiver says on the way back.
 //!
 //! ```text
-//! 0 kind (4)  2 port  4 flags  6 zero  8 complete  16 posted  24 eight times (incarnation, finished)  88
+//! 0 kind (4)  2 port  4 flags  6 zero  8 complete  16 posted  24 eight times (incarnation, finished)  88 zero  128
 //! ```
 //!
 //! Big-endian; an entry is a u16 and a 48-bit number. Every frame says all, cumulatively, so one that
@@ -9,7 +9,7 @@
 
 use super::violation::Violation;
 use crate::config::MAX_PATHS;
-use crate::fields::{Reader, Writer};
+use crate::fields::{GRAIN, Reader, Writer};
 
 /// What the receiver has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub(crate) const LEN: usize = 24 + 8 * MAX_PATHS;
+    pub(crate) const LEN: usize = (24 + 8 * MAX_PATHS).next_multiple_of(GRAIN);
 
     pub(crate) fn encode(&self) -> [u8; State::LEN] {
         let mut frame = Writer::new()

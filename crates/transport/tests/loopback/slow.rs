@@ -52,7 +52,7 @@ fn a_receiver_names_the_subflow_that_stops_in_a_message_and_no_peer_that_is_sile
     }
     assert_eq!(warnings::slow(connection), [""; 0], "nobody has sent anything");
     streams[0].write_all(&chunk(0, 1, 4, b"xy", 10)).unwrap();
-    streams[1].write_all(&chunk(0, 0, 0, b"abcd", 10)[..43]).unwrap();
+    streams[1].write_all(&chunk(0, 0, 0, b"abcd", 10)[..67]).unwrap();
     let line = warned(connection, || assert_eq!(comm.test(request).unwrap(), None));
     let peer = streams[1].local_addr().unwrap();
     let wanted = format!("peer={peer} subflow=1 path=\"leaf00 > leaf01\" is slow: message 0 began to come ");

@@ -130,9 +130,9 @@ fn a_subflow_that_comes_too_late_is_refused() {
 /// What a listener with 2 subflows says to a connection: why not, and its name.
 fn refusal(objection: u8, connection: u64) -> Vec<u8> {
     let mut bytes = 0x5352_7636_4e6f_2101_u64.to_be_bytes().to_vec();
-    bytes.extend([0, 3, 2, objection, 0, 0, 0, 0]);
+    bytes.extend([0, 4, 2, objection, 0, 0, 0, 0]);
     bytes.extend(connection.to_be_bytes());
-    bytes.resize(32, 0);
+    bytes.resize(64, 0);
     bytes
 }
 
@@ -184,7 +184,7 @@ fn a_refused_sender_learns_what_the_listener_speaks() {
         other => panic!("{other:?}"),
     }
     let text = error.to_string();
-    for wanted in ["it has version 3 with 2 subflows", "we have version 3 with 8 subflows, connection "] {
+    for wanted in ["it has version 4 with 2 subflows", "we have version 4 with 8 subflows, connection "] {
         assert!(text.contains(wanted), "{text}");
     }
 }

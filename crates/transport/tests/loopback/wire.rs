@@ -13,7 +13,7 @@ pub(crate) fn hello(version: u16, paths: u8, index: u8, connection: u64) -> Vec<
     bytes.extend(version.to_be_bytes());
     bytes.extend([paths, index, 0, 0, 0, 0]);
     bytes.extend(connection.to_be_bytes());
-    bytes.resize(32, 0);
+    bytes.resize(64, 0);
     bytes
 }
 
@@ -25,7 +25,7 @@ pub(crate) fn chunk(message: u64, number: u32, offset: u64, payload: &[u8], tota
         bytes.extend(field.to_be_bytes());
     }
     bytes.extend(number.to_be_bytes());
-    bytes.extend([0; 4]);
+    bytes.resize(64, 0);
     bytes.extend(payload);
     bytes
 }
@@ -48,7 +48,9 @@ pub(crate) fn named(paths: u8, path: &str) -> (Vec<TcpStream>, RecvComm) {
             stream.set_nodelay(true).unwrap();
             let mut hello = hello(VERSION, paths, index, connection);
             hello[14] = path.len().try_into().unwrap();
-            stream.write_all(&[&hello, path.as_bytes()].concat()).unwrap();
+            hello.splice(32.., path.bytes());
+            hello.resize(hello.len().next_multiple_of(64), 0);
+            stream.write_all(&hello).unwrap();
             stream
         })
         .collect();
@@ -84,7 +86,10 @@ fn chunks_may_come_in_any_order_on_any_subflow() {
 #[test]
 fn a_peer_that_breaks_the_protocol_is_named() {
     let cases = [
-        (b"GET / HTTP/1.1\r\nHost: www.example.org\r\n\r\n".to_vec(), "kind 0x4745"),
+        (
+            b"GET / HTTP/1.1\r\nHost: www.example.org\r\nUser-Agent: something else\r\n\r\n".to_vec(),
+            "kind 0x4745",
+        ),
         (chunk(0, 0, 8, b"xyz", 10), "3 bytes at 8"),
         ([chunk(0, 0, 0, b"abc", 10), chunk(0, 1, 3, b"abc", 11)].concat(), "an earlier chunk said 10"),
     ];
