@@ -45,6 +45,11 @@ fn several_ranks_in_one_process() {
 }
 
 #[test]
+fn abort_with_requests_outstanding_leaves_nothing() {
+    every_version("abort");
+}
+
+#[test]
 fn bad_arguments_are_errors() {
     every_version("arguments");
 }

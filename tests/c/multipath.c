@@ -1,5 +1,6 @@
 /* Drives the plugin's table of version V over the multipath transport on loopback, as NCCL's threads do.
  * Arguments: the plugin, a scenario. */
+#include <dirent.h>
 #include <dlfcn.h>
 #include <pthread.h>
 #include <sched.h>
@@ -363,6 +364,98 @@ static void quiet(table* net) {
   OK(net_finalize(net, context));
 }
 
+static int descriptors(void) {
+  int count = 0;
+  DIR* folder = opendir("/proc/self/fd");
+  CHECK(folder != NULL);
+  while (readdir(folder)) count++;
+  closedir(folder);
+  return count;
+}
+
+/* Tests the requests from `at` on in turn until one fails; says how many are done. */
+static int until_error(table* net, void** requests, int at, int count, ncclResult_t* result) {
+  *result = ncclSuccess;
+  for (long polls = 0; at < count; polls++) {
+    CHECK(polls < 100000000);
+    int done = 0, size = 0;
+    *result = net->test(requests[at], &done, &size);
+    if (*result != ncclSuccess) break;
+    at += done;
+  }
+  return at;
+}
+
+/* What NCCL does on abort: comms are closed in the middle of everything, in either order, with no call or many between
+ * the two. The memory is the caller's again from then on, and nothing stays open. */
+static void abort_in_the_middle(table* net) {
+  enum { SENDS = 6, RECEIVES = 8, SIZE = 8 << 20 };
+  unsigned char *out = calloc(SENDS, SIZE), *in = malloc(RECEIVES * (size_t)SIZE);
+  CHECK(out && in);
+  void* context;
+  OK(net_init(net, &context, logger));
+  whole_connection(net, context, 7);
+  int before = descriptors();
+  for (int order = 0; order < 8; order++) {
+    int receiver_first = order & 1, at_once = order & 2, under_way = order & 4;
+    struct pair pair;
+    open_pair(net, context, &pair);
+    void *sends[SENDS], *receives[RECEIVES];
+    for (int i = 0; i < RECEIVES; i++) receives[i] = post_receive(net, pair.receive, in + i * (size_t)SIZE, SIZE, 0, NULL);
+    for (int i = 0; i < SENDS; i++) sends[i] = post_send(net, pair.send, out + i * (size_t)SIZE, SIZE, 0);
+    int sent = 0, come = 0;
+    for (int polls = 0, size; under_way && polls < 300 && !sent && !come; polls++) {
+      OK(net->test(sends[0], &sent, &size));
+      OK(net->test(receives[0], &come, &size));
+    }
+    ncclResult_t result;
+    if (receiver_first) {
+      OK(net->closeRecv(pair.receive));
+      memset(in, 0x5a, RECEIVES * (size_t)SIZE);
+      if (!at_once) {
+        /* More than sockets hold, so it is noticed. */
+        CHECK(until_error(net, sends, sent, SENDS, &result) < SENDS);
+        CHECK(result == ncclRemoteError || result == ncclSystemError);
+      }
+      OK(net->closeSend(pair.send));
+      for (size_t i = 0; i < RECEIVES * (size_t)SIZE; i++) CHECK(in[i] == 0x5a);
+    } else {
+      OK(net->closeSend(pair.send));
+      memset(out, 0x5a, SENDS * (size_t)SIZE);
+      if (!at_once) {
+        come = until_error(net, receives, come, RECEIVES, &result);
+        CHECK(come <= SENDS && result == ncclRemoteError);
+        /* What was done before is whole. */
+        for (size_t i = 0; i < come * (size_t)SIZE; i++) CHECK(in[i] == 0);
+      }
+      OK(net->closeRecv(pair.receive));
+      memset(out, 0, SENDS * (size_t)SIZE);
+    }
+  }
+  /* A connection that nobody has accepted. */
+  unsigned char handle[NCCL_NET_HANDLE_MAXSIZE] = {0};
+  void *listener, *send = NULL;
+  OK(net_listen(net, context, 0, handle, &listener));
+  for (long polls = 0; !send; polls++) {
+    CHECK(polls < 10000000);
+    OK(net_connect(net, context, 0, handle, &send));
+  }
+  OK(net->closeListen(listener));
+  OK(net->closeSend(send));
+  whole_connection(net, context, 8);
+  OK(net_finalize(net, context));
+  /* Sockets are closed in the background once what they hold has arrived. */
+  int after = 0;
+  for (int wait = 0; wait < 500; wait++) {
+    after = descriptors();
+    if (after <= before) break;
+    usleep(10000);
+  }
+  CHECK(after <= before);
+  free(out);
+  free(in);
+}
+
 /* Arguments that NCCL doesn't pass, and calls out of order. */
 static void arguments(table* net) {
   int devices = 5;
@@ -410,6 +503,7 @@ int main(int count, char** argument) {
   else if (strcmp(scenario, "forks") == 0) forks(net);
   else if (strcmp(scenario, "threads") == 0) threads(net);
   else if (strcmp(scenario, "quiet") == 0) quiet(net);
+  else if (strcmp(scenario, "abort") == 0) abort_in_the_middle(net);
   else if (strcmp(scenario, "arguments") == 0) arguments(net);
   else CHECK(!"a scenario of this name");
   return 0;
