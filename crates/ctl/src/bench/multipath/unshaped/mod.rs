@@ -37,6 +37,8 @@ enum Sender {
 #[derive(Debug, Clone, Serialize)]
 struct Run {
     round: u32,
+    /// Those that take turns are compared within one; iperf3 has one a round.
+    turn: u32,
     sender: Sender,
     /// iperf3 sends one block, and reads into one.
     memory: Memory,
@@ -66,8 +68,11 @@ const WITH_NETS: Memory = Memory::Own;
 const SOCKET_SETTINGS: [(u32, u32); 7] = [(1, 1), (2, 1), (4, 1), (1, 4), (2, 2), (4, 2), (2, 8)];
 /// What the summary is about.
 const HEADLINE: (usize, u32) = (4 << 20, 4);
-/// Short, so that those that are compared find the machine in one state. iperf3's shortest test takes a second.
-const TIME: Duration = Duration::from_millis(500);
+/// Short, and taken in turns, so that those that are compared find the machine in one state.
+const TURN: Duration = Duration::from_millis(150);
+const TURNS: u32 = 4;
+/// Before and after iperf3's shortest test, which takes a second and is ahead by another.
+const ASIDE: Duration = Duration::from_millis(300);
 const PATIENCE: Duration = Duration::from_secs(30);
 const ROUND_TRIPS: usize = 4000;
 
@@ -86,13 +91,25 @@ pub(super) fn measure(bench: &Bench) -> anyhow::Result<Unshaped> {
     let (mut runs, mut latencies) = (Vec::new(), Vec::new());
     for round in 0..bench.rounds {
         for &size in sizes {
-            // Those that are compared come one right after the other: the machine is not equally fast all the time.
             for contestant in &mut contestants {
                 if let Sender::Multipath { streams } = contestant.sender {
-                    runs.push(contestant.run(round, size, WITH_IPERF3)?);
+                    contestant.connect(size, WITH_IPERF3)?;
+                    runs.push(contestant.run(round, 0, size, WITH_IPERF3, ASIDE)?);
                     runs.push(over_iperf(&iperf, round, size, streams)?);
+                    runs.push(contestant.run(round, 1, size, WITH_IPERF3, ASIDE)?);
+                    contestant.crew.close()?;
                 }
-                runs.push(contestant.run(round, size, WITH_NETS)?);
+            }
+            for contestant in &mut contestants {
+                contestant.connect(size, WITH_NETS)?;
+            }
+            for turn in 0..TURNS {
+                for contestant in &mut contestants {
+                    runs.push(contestant.run(round, turn, size, WITH_NETS, TURN)?);
+                }
+            }
+            for contestant in &mut contestants {
+                contestant.crew.close()?;
             }
             bar.inc(1);
         }
@@ -139,6 +156,7 @@ fn over_iperf(iperf: &Iperf<'_>, round: u32, size: usize, streams: u32) -> anyho
     let load = MachineTime::now()?.since(before);
     Ok(Run {
         round,
+        turn: 0,
         sender: Sender::Iperf3 { streams },
         memory: WITH_IPERF3,
         size,
@@ -149,20 +167,30 @@ fn over_iperf(iperf: &Iperf<'_>, round: u32, size: usize, streams: u32) -> anyho
 }
 
 impl Contestant {
-    fn run(&mut self, round: u32, size: usize, memory: Memory) -> anyhow::Result<Run> {
+    fn connect(&mut self, size: usize, memory: Memory) -> anyhow::Result<()> {
         self.crew.connect_over(memory, &Pattern::Streams(vec![(0, 1)]), size)?;
         // Every slot is used once before the clock runs: its first use makes the kernel find memory for it.
-        self.crew.send(size, Until::Messages(16), memory == Memory::Own, false, PATIENCE)?;
+        self.crew.send(size, Until::Messages(16), memory == Memory::Own, false, PATIENCE).map(drop)
+    }
+
+    fn run(
+        &mut self,
+        round: u32,
+        turn: u32,
+        size: usize,
+        memory: Memory,
+        time: Duration,
+    ) -> anyhow::Result<Run> {
         let before = MachineTime::now()?;
-        let sent = self.crew.send(size, Until::Time(TIME), false, false, PATIENCE)?;
+        let sent = self.crew.send(size, Until::Time(time), false, false, PATIENCE)?;
         let load = MachineTime::now()?.since(before);
-        self.crew.close()?;
         let flow = sent.flows.first().context("nothing came")?;
         ensure!(flow.wrong == 0, "{} of {} bytes came out of order", flow.wrong, flow.bytes);
         #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
         let gigabytes = flow.bytes as f64 / 1e9;
         Ok(Run {
             round,
+            turn,
             sender: self.sender,
             memory,
             size,
@@ -201,11 +229,12 @@ impl Unshaped {
         self.median(size, (Sender::Multipath { streams }, WITH_IPERF3), |run| run.cpu_s_per_gb)
     }
 
-    /// Throughput over that of another in the same round; the median of all rounds.
+    /// Throughput over that of another in the same turn, or in the same round if it has no such turn; the median of all.
     fn ratio(&self, size: usize, side: (Sender, Memory), other: (Sender, Memory)) -> Option<f64> {
         let within = |run: &Run| {
-            let mut others = self.of(size, other);
-            Some(run.gbit_s / others.find(|beside| beside.round == run.round)?.gbit_s)
+            let beside = || self.of(size, other).filter(|beside| beside.round == run.round);
+            let other = beside().find(|beside| beside.turn == run.turn).or_else(|| beside().next())?;
+            Some(run.gbit_s / other.gbit_s)
         };
         statistics::median(&self.of(size, side).filter_map(within).collect::<Vec<_>>())
     }

@@ -108,7 +108,7 @@ impl fmt::Display for Unshaped {
         writeln!(f, "{}", self.beside("IPERF3", WITH_IPERF3, |streams| Sender::Iperf3 { streams }))?;
         writeln!(
             f,
-            "Gbit/s, medians of all rounds; ratios: medians of each round's. CPU: processes of both ends; soft interrupts \
+            "Gbit/s, medians of all runs; ratios: medians of those within a turn or round. CPU: processes of both ends; soft interrupts \
              are the machine's. {} sends one block of 1 MiB at most again and again, and so does the transport, \
              but for the last column. Congestion control: {}.",
             self.iperf3_version, self.congestion_control
