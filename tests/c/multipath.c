@@ -401,6 +401,7 @@ static void abort_in_the_middle(table* net) {
     struct pair pair;
     open_pair(net, context, &pair);
     void *sends[SENDS], *receives[RECEIVES];
+    memset(in, 0xa5, RECEIVES * (size_t)SIZE);
     for (int i = 0; i < RECEIVES; i++) receives[i] = post_receive(net, pair.receive, in + i * (size_t)SIZE, SIZE, 0, NULL);
     for (int i = 0; i < SENDS; i++) sends[i] = post_send(net, pair.send, out + i * (size_t)SIZE, SIZE, 0);
     int sent = 0, come = 0;

@@ -99,7 +99,10 @@ fn messages_go_through_one_block_in_order_and_are_not_checked() {
     });
     let (all, refused) = &got[1];
     assert_eq!((all[0].messages, all[0].bytes, all[0].wrong), (40, 40 * (5 << 12), 0));
-    assert_eq!(*refused, "the bytes of a message that is checked is 20480: wanted in memory of their own");
+    assert_eq!(
+        *refused,
+        "the length of messages to be checked is 20480: wanted messages in memory of their own"
+    );
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! FIFOs of eight slots between an algorithm and a comm, as between NCCL's kernels and its proxy.
 //!
 //! Slots are filled, posted, tested and freed in order, so four counters say everything. A slot belongs to the
-//! algorithm or to the net, never to both: that is what makes handing out slices of registered memory sound.
+//! algorithm or to the net, never to both: that is what makes handing out slices of registered memory sound. Where slots
+//! share memory, only the part of each that it doesn't share is handed out.
 
 mod recv;
 mod send;
@@ -21,6 +22,8 @@ pub(crate) const STEPS: usize = 8;
 pub(crate) struct Slots {
     region: Region,
     slot_bytes: usize,
+    /// How much of each slot, from its beginning, no other shares.
+    own_bytes: usize,
 }
 
 impl Slots {
@@ -29,7 +32,12 @@ impl Slots {
         if region.bytes / STEPS < slot_bytes {
             return Err(Error::MessageTooLong { bytes: slot_bytes, slot_bytes: region.bytes / STEPS });
         }
-        Ok(Self { region, slot_bytes })
+        Ok(Self { region, slot_bytes, own_bytes: slot_bytes })
+    }
+
+    /// The same, where the slots lie over the same memory but for the first `own_bytes` of each.
+    pub(crate) fn sharing_after(self, own_bytes: usize) -> Self {
+        Self { own_bytes: own_bytes.min(self.slot_bytes), ..self }
     }
 
     /// Where the slot of the `index`-th message is.

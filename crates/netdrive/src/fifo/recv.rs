@@ -98,12 +98,19 @@ impl RecvFifo {
         self.arrivals.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
-    /// The member's next message; `None` if it isn't there yet.
+    /// The member's next message, as far as no other slot shares its memory; `None` if it isn't there yet.
     pub(crate) fn ready(&self, member: usize) -> Option<&[u8]> {
+        let length = self.ready_bytes(member)?;
+        let Member { slots, consumed, .. } = self.members.get(member)?;
+        // SAFETY: the receive is done, so the net no longer writes the slot, nor what of it is its own through another;
+        // `&mut self` is needed to post it again.
+        Some(unsafe { std::slice::from_raw_parts(slots.pointer(*consumed), length.min(slots.own_bytes)) })
+    }
+
+    /// How long the member's next message is.
+    pub(crate) fn ready_bytes(&self, member: usize) -> Option<usize> {
         let member = self.members.get(member).filter(|member| member.consumed < self.received)?;
-        let length = *member.lengths.get(slot(member.consumed))?;
-        // SAFETY: the receive is done, so the net no longer writes the slot; `&mut self` is needed to post it again.
-        Some(unsafe { std::slice::from_raw_parts(member.slots.pointer(member.consumed), length) })
+        member.lengths.get(slot(member.consumed)).copied()
     }
 
     /// Gives the slot of the [ready](Self::ready) message free.

@@ -27,23 +27,23 @@ impl SendFifo {
         Self { slots, tag: c_tag(tag), lengths, requests, filled: 0, posted: 0, done: 0 }
     }
 
-    /// The slot for the next message; `None` while all are in use.
+    /// What no other shares of the slot for the next message; `None` while all are in use.
     pub(crate) fn free(&mut self) -> Option<&mut [u8]> {
         if self.filled - self.done >= STEPS as u64 {
             return None;
         }
         let pointer = self.slots.pointer(self.filled);
         // SAFETY: the slot's last message is done, so the net no longer reads it; `&mut self` makes this the only slice.
-        Some(unsafe { std::slice::from_raw_parts_mut(pointer, self.slots.slot_bytes) })
+        Some(unsafe { std::slice::from_raw_parts_mut(pointer, self.slots.own_bytes) })
     }
 
-    /// Shows every slot to `work`, before anything is sent.
+    /// Shows what no other shares of every slot to `work`, before anything is sent.
     pub(crate) fn for_each_slot(&mut self, work: impl Fn(&mut [u8])) {
         debug_assert_eq!(self.filled, 0);
         for index in 0..STEPS as u64 {
             let pointer = self.slots.pointer(index);
             // SAFETY: no slot has been handed to the net; `&mut self` makes this the only slice.
-            work(unsafe { std::slice::from_raw_parts_mut(pointer, self.slots.slot_bytes) });
+            work(unsafe { std::slice::from_raw_parts_mut(pointer, self.slots.own_bytes) });
         }
     }
 

@@ -32,7 +32,8 @@ pub(super) fn ends(
     for (pair, connect) in outgoing.into_iter().zip(connects) {
         let peer = receiver(options, pair).unwrap_or(rank);
         let mut comm = connect.wait().map_err(|error| error.with_peer("connecting to", peer))?;
-        let slots = Slots::new(comm.register(slots_in(memory, slot_bytes)?)?, slot_bytes)?;
+        let region = comm.register(slots_in(memory, slot_bytes)?)?;
+        let slots = Slots::new(region, slot_bytes)?.sharing_after(memory.own_bytes(slot_bytes));
         let mut fifo = SendFifo::new(slots, pair);
         // Memory that nobody has written is one page of zeros for the kernel, always in its cache: what is read
         // from it is read faster than from memory that a program uses.
@@ -42,7 +43,8 @@ pub(super) fn ends(
     for (pair, accept) in incoming(options, rank).zip(accepts) {
         let peer = sender(options, pair).unwrap_or(rank);
         let mut comm = accept.wait().map_err(|error| error.with_peer("accepting the connection of", peer))?;
-        let slots = Slots::new(comm.register(slots_in(memory, slot_bytes)?)?, slot_bytes)?;
+        let region = comm.register(slots_in(memory, slot_bytes)?)?;
+        let slots = Slots::new(region, slot_bytes)?.sharing_after(memory.own_bytes(slot_bytes));
         ends.receiving.push(Receiving { pair, comm, fifo: RecvFifo::new(&[(slots, pair)]) });
     }
     Ok(ends)

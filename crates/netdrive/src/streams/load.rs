@@ -47,7 +47,8 @@ impl Streams {
             return Err(Error::Option { option, value: load.bytes, wanted });
         }
         if load.check && self.options.memory == SlotMemory::OneBlock {
-            let (option, wanted) = ("the bytes of a message that is checked", "in memory of their own");
+            let (option, wanted) =
+                ("the length of messages to be checked", "messages in memory of their own");
             return Err(Error::Option { option, value: load.bytes, wanted });
         }
         let pairs = self.options.pairs.clone();
@@ -168,7 +169,7 @@ impl Sink {
         }
         let mut moved = end.fifo.advance(&end.comm)?;
         let mut arrivals = end.fifo.take_arrivals().into_iter();
-        while let Some(message) = end.fifo.ready(0) {
+        while let (Some(message), Some(bytes)) = (end.fifo.ready(0), end.fifo.ready_bytes(0)) {
             let arrival = arrivals.next();
             match content::read(message, self.next) {
                 Some(Mark::End) => {
@@ -176,7 +177,7 @@ impl Sink {
                         self.last = Some(self.next + STEPS as u64);
                     }
                 }
-                found => self.take(found.is_some(), message, arrival),
+                found => self.take(found.is_some(), message, bytes, arrival),
             }
             end.fifo.consume(0);
             self.next += 1;
@@ -189,14 +190,14 @@ impl Sink {
         Ok(moved)
     }
 
-    fn take(&mut self, in_order: bool, message: &[u8], arrival: Option<Arrival>) {
-        let bytes = message.len() as u64;
+    /// Counts a message of so many bytes, of which `message` is as much as can be looked at.
+    fn take(&mut self, in_order: bool, message: &[u8], bytes: usize, arrival: Option<Arrival>) {
         self.stream.messages += 1;
-        self.stream.bytes += bytes;
-        self.stream.wrong += match (in_order && message.len() == self.load.bytes, self.load.check) {
+        self.stream.bytes += bytes as u64;
+        self.stream.wrong += match (in_order && bytes == self.load.bytes, self.load.check) {
             (true, true) => content::wrong(message, self.stream.pair, self.next),
             (true, false) => 0,
-            (false, _) => bytes,
+            (false, _) => bytes as u64,
         };
         let Some(arrival) = arrival else { return };
         if !self.load.record && self.stream.arrivals.len() == 2 {

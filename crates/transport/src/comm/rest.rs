@@ -21,9 +21,10 @@ impl Rest {
     /// `came` bytes were there at `now`, and the longest chunk underway lacks `left`.
     ///
     /// No chunk ends later for the rest: it is shorter than what is left needs over the fastest connection.
-    pub(super) fn after(&mut self, came: usize, left: usize, now: Instant) {
-        let needs = Duration::from_nanos(left as u64 / FASTEST).min(LONGEST);
-        self.until = (came == 0 && needs >= SHORTEST).then(|| now + needs);
+    pub(super) fn after(&mut self, came: usize, left: impl FnOnce() -> usize, now: Instant) {
+        let needs = |left| Duration::from_nanos(left as u64 / FASTEST).min(LONGEST);
+        let needs = if came == 0 { needs(left()) } else { Duration::ZERO };
+        self.until = (needs >= SHORTEST).then(|| now + needs);
     }
 }
 
@@ -49,7 +50,7 @@ mod tests {
         let mut rest = Rest::default();
         assert!(!rest.lasts(now));
         for (left, micros) in [(160_000, 10), (800_000, 50), (4 << 20, 50)] {
-            rest.after(0, left, now);
+            rest.after(0, || left, now);
             assert!(rest.lasts(now + (micros - 1) * MICRO), "{left}");
             assert!(!rest.lasts(now + micros * MICRO), "{left}");
         }
@@ -60,8 +61,8 @@ mod tests {
         let now = Instant::now();
         let mut rest = Rest::default();
         for (came, left) in [(0, 0), (0, 63_000), (1, 4 << 20)] {
-            rest.after(0, 4 << 20, now);
-            rest.after(came, left, now);
+            rest.after(0, || 4 << 20, now);
+            rest.after(came, || left, now);
             assert!(!rest.lasts(now), "{came} {left}");
         }
     }

@@ -17,12 +17,11 @@ impl Unshaped {
         sizes
     }
 
-    /// Two senders with as many streams each, for every size and number of streams; and what the first comes to with
-    /// its messages in memory of their own.
+    /// Two senders with as many streams each, for every size and number of streams.
     fn beside(&self, other: &str, memory: Memory, of: fn(u32) -> Sender) -> Table {
         let columns =
             ["SIZE", "STREAMS", "MULTIPATH", other, "RATIO", "CPU S/GB", other, "SOFTIRQ S/GB", other];
-        let mut shown = table::new(&columns.into_iter().chain(own(memory)).collect::<Vec<_>>());
+        let mut shown = table::new(&columns);
         for size in self.sizes() {
             for streams in STREAMS {
                 let (ours, theirs) = ((Sender::Multipath { streams }, memory), (of(streams), memory));
@@ -31,10 +30,8 @@ impl Unshaped {
                 };
                 let row = [format!("{} KiB", size >> 10), streams.to_string()].into_iter();
                 let row = row.chain(both(|run| run.gbit_s)).chain([cell(self.ratio(size, ours, theirs), 2)]);
-                let row = row.chain(both(|run| run.cpu_s_per_gb)).chain(both(|run| run.softirq_s_per_gb));
-                let apart = (Sender::Multipath { streams }, Memory::Own);
-                let ratio = || cell(self.ratio(size, apart, theirs), 2);
-                shown.add_row(row.chain(own(memory).into_iter().map(|_| ratio())));
+                shown
+                    .add_row(row.chain(both(|run| run.cpu_s_per_gb)).chain(both(|run| run.softirq_s_per_gb)));
             }
         }
         shown
@@ -85,11 +82,6 @@ impl Unshaped {
     }
 }
 
-/// A column more, where the comparison is about something else than messages in memory of their own.
-fn own(memory: Memory) -> Option<&'static str> {
-    (memory != Memory::Own).then_some("OWN MEMORY RATIO")
-}
-
 impl fmt::Display for Sender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -109,8 +101,8 @@ impl fmt::Display for Unshaped {
         writeln!(
             f,
             "Gbit/s, medians of all runs; ratios: medians of those within a turn or round. CPU: processes of both ends; soft interrupts \
-             are the machine's. {} sends one block of 1 MiB at most again and again, and so does the transport, \
-             but for the last column. Congestion control: {}.",
+             are the machine's. {} sends one block of 1 MiB at most again and again, and so does the transport. \
+             Congestion control: {}.",
             self.iperf3_version, self.congestion_control
         )?;
         let nets = "Each of eight messages under way in memory of its own:";
