@@ -173,20 +173,29 @@ fn the_sender_is_told_at_once_when_it_waits_and_now_and_then_when_not() {
     // A short message that the sender has copied: after a while, or when there are many.
     let lazy = |message| Chunk { urgent: false, ..chunk(message, 0, 0, 0, 0) };
     head(&mut receiver, 0, lazy(1)).unwrap();
-    assert!(!receiver.ack_due(0, start));
-    assert!(receiver.ack_due(0, start + ms));
-    assert_eq!(receiver.next_timer(), Some(start + ms));
+    assert!(!receiver.ack_due(0, start + 9 * ms));
+    assert!(receiver.ack_due(0, start + 10 * ms));
+    assert_eq!(receiver.next_timer(), Some(start + 10 * ms));
     for message in 2..17 {
         head(&mut receiver, 0, lazy(message)).unwrap();
     }
     assert!(receiver.ack_due(0, start));
     assert_eq!(state(&mut receiver, 0, start).subflows[0], (0, 16));
 
-    // Long ones: after a mebibyte.
-    head(&mut receiver, 0, chunk(17, 0, 0, 1_100_000, 2_000_000)).unwrap();
-    bring(&mut receiver, 0, &vec![0; (1 << 20) - 1]).unwrap();
-    assert!(!receiver.ack_due(0, start));
+    // Of long ones after a mebibyte, sooner if it is half of what is sent ahead over a slow path.
+    let part = |number| chunk(17, number, u64::from(number) * 20_000, 20_000, 2_000_000);
+    for (number, subflow) in [(0, 0), (1, 1)] {
+        head(&mut receiver, subflow, part(number)).unwrap();
+        bring(&mut receiver, subflow, &[0; 20_000]).unwrap();
+    }
+    assert!(!receiver.ack_due(1, start + 9 * ms) && receiver.ack_due(1, start + 10 * ms));
+    head(&mut receiver, 0, part(2)).unwrap();
+    bring(&mut receiver, 0, &[0; 19_999]).unwrap();
+    assert!(!receiver.ack_due(0, start + 9 * ms), "the sender can't make use of a part of a chunk");
     bring(&mut receiver, 0, &[0]).unwrap();
+    assert!(!receiver.ack_due(0, start) && receiver.ack_due(0, start + ms));
+    head(&mut receiver, 0, chunk(17, 3, 60_000, 1_000_000, 2_000_000)).unwrap();
+    bring(&mut receiver, 0, &vec![0; 1_000_000]).unwrap();
     assert!(receiver.ack_due(0, start));
     state(&mut receiver, 0, start);
     bring(&mut receiver, 1, &Frame::Ping { length: 0 }.encode()).unwrap();
@@ -197,8 +206,8 @@ fn the_sender_is_told_at_once_when_it_waits_and_now_and_then_when_not() {
     assert!(!receiver.ack_due(1, start), "its payload has to come too");
     bring(&mut receiver, 1, &[1; 1]).unwrap();
     assert!(receiver.ack_due(1, start));
-    assert_eq!(state(&mut receiver, 1, start).subflows[1], (0, 3));
-    assert_eq!((receiver.counters(1).bytes, receiver.counters(1).duplicates), (0, 0));
+    assert_eq!(state(&mut receiver, 1, start).subflows[1], (0, 4));
+    assert_eq!((receiver.counters(1).bytes, receiver.counters(1).duplicates), (20_000, 0));
 }
 
 #[test]

@@ -157,9 +157,7 @@ impl Receiver {
     pub(crate) fn came(&mut self, stream: usize, count: usize) {
         let subflow = stream % MAX_PATHS;
         let Some(stream) = self.streams.get_mut(stream) else { return };
-        let came = stream.came(count, &mut self.requests);
-        self.due.landed(subflow, came.landed);
-        if let Some(ended) = came.ended {
+        if let Some(ended) = stream.came(count, &mut self.requests) {
             self.finish(subflow, ended);
         }
     }
@@ -181,7 +179,7 @@ impl Receiver {
             match stream.step(&mut self.requests)? {
                 Step::Nothing => return Ok(None),
                 Step::Parked => {
-                    self.due.news(subflow);
+                    self.due.news(subflow, 0);
                     return Ok(None);
                 }
                 Step::Begun(landing) => self.check(index, landing)?,
@@ -195,7 +193,6 @@ impl Receiver {
                 }
                 Step::Ended(ended) => self.finish(subflow, ended),
                 Step::Copy { slot, offset, from, ended } => {
-                    self.due.landed(subflow, from.len());
                     if let Some(ended) = ended {
                         self.finish(subflow, ended);
                     }
@@ -323,10 +320,10 @@ impl Receiver {
 
     /// A frame has come to its end.
     fn finish(&mut self, subflow: usize, ended: Ended) {
-        if let Some(length) = ended.landed
+        if ended.landed
             && let Some(counters) = self.counters.get_mut(subflow)
         {
-            counters.bytes += length as u64;
+            counters.bytes += ended.length as u64;
             counters.chunks += 1;
         }
         if ended.urgent {
@@ -336,7 +333,7 @@ impl Receiver {
         if ended.probe || (self.urgent && complete > self.told) {
             self.due.at_once(subflow);
         } else {
-            self.due.news(subflow);
+            self.due.news(subflow, ended.length);
         }
     }
 

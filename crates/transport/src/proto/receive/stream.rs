@@ -47,8 +47,10 @@ pub(super) struct Place {
 /// A frame that has come whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Ended {
-    /// Bytes, if it was a chunk and the first of its copies.
-    pub(super) landed: Option<usize>,
+    /// Bytes of its payload.
+    pub(super) length: usize,
+    /// It was a chunk, and the first of its copies.
+    pub(super) landed: bool,
     pub(super) urgent: bool,
     /// It was a ping.
     pub(super) probe: bool,
@@ -75,13 +77,6 @@ pub(super) enum Step {
         from: Range<usize>,
         ended: Option<Ended>,
     },
-}
-
-/// What a read came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Came {
-    pub(super) landed: usize,
-    pub(super) ended: Option<Ended>,
 }
 
 impl Stream {
@@ -156,7 +151,8 @@ impl Stream {
         Some(Want { landing, inbox: self.inbox.get_mut(from..).unwrap_or_default() })
     }
 
-    pub(super) fn came(&mut self, count: usize, requests: &mut Requests<Inbound>) -> Came {
+    /// So many bytes were read; gives the frame that came whole by it.
+    pub(super) fn came(&mut self, count: usize, requests: &mut Requests<Inbound>) -> Option<Ended> {
         let (mut landed, mut ended) = (0, None);
         if let Some(place) = &mut self.rest {
             landed = count.min(place.left);
@@ -167,7 +163,7 @@ impl Stream {
         }
         self.filled += count - landed;
         debug_assert!(self.filled <= self.inbox.len(), "more came than was wanted");
-        Came { landed, ended }
+        ended
     }
 
     pub(super) fn step(&mut self, requests: &mut Requests<Inbound>) -> Result<Step, Refused> {
@@ -239,8 +235,9 @@ impl Stream {
     fn end(&mut self, requests: &mut Requests<Inbound>) -> Option<Ended> {
         let place = self.rest.take()?;
         self.finished += 1;
-        let first = !place.useless && inbound::land(requests, place.message, place.number, place.length);
-        Some(Ended { landed: first.then_some(place.length), urgent: place.urgent, probe: place.probe })
+        let Place { length, urgent, probe, .. } = place;
+        let landed = !place.useless && inbound::land(requests, place.message, place.number, length);
+        Some(Ended { length, landed, urgent, probe })
     }
 
     /// Moves what has not been looked at to the front.

@@ -11,8 +11,8 @@ use super::flight::Flight;
 const CHUNK: Duration = Duration::from_millis(2);
 
 /// Shortest and longest chunk, bytes. Up to 4 MiB a longer one gains (a tenth of the throughput from 1 MiB on, over
-/// veth); below 16 KiB a path is so slow that the system calls don't count.
-const SHORTEST: u64 = 16 << 10;
+/// veth); below 32 KiB a path is so slow that packets count, which the kernel cuts at the end of a chunk.
+const SHORTEST: u64 = 32 << 10;
 const LONGEST: u64 = 4 << 20;
 
 /// Length of a chunk on a subflow that has delivered nothing yet.
@@ -20,7 +20,7 @@ const FIRST: u64 = 128 << 10;
 
 /// Time that the frames on their way may take beyond a round trip.
 ///
-/// An acknowledgement waits up to a millisecond for more, and a receiver that shares its core with
+/// An acknowledgement waits a millisecond for more, on a slow path up to ten, and a receiver that shares its core with
 /// others for a few. A multiple of that would let a slow path hold the window of requests.
 const AHEAD: Duration = Duration::from_millis(5);
 
