@@ -1,6 +1,7 @@
 //! From pairs of ranks to connections.
 
 use super::{Ends, Receiving, Sending, SlotMemory, StreamsOptions, content};
+use crate::comm::Region;
 use crate::fifo::{RecvFifo, STEPS, SendFifo, Slots};
 use crate::memory::{Memory, PAGE};
 use crate::ring::MAX_SLOT_BYTES;
@@ -12,7 +13,7 @@ pub(super) fn ends(
     exchange: &dyn Exchange,
 ) -> Result<Ends, Error> {
     check(options)?;
-    let StreamsOptions { rank, device, slot_bytes, memory, .. } = *options;
+    let StreamsOptions { rank, device, .. } = *options;
     let listeners =
         incoming(options, rank).map(|_| driver.listen(device)).collect::<Result<Vec<Listener>, Error>>()?;
     let mine: Vec<u8> = listeners.iter().flat_map(|listener| listener.handle().0).collect();
@@ -32,8 +33,7 @@ pub(super) fn ends(
     for (pair, connect) in outgoing.into_iter().zip(connects) {
         let peer = receiver(options, pair).unwrap_or(rank);
         let mut comm = connect.wait().map_err(|error| error.with_peer("connecting to", peer))?;
-        let region = comm.register(slots_in(memory, slot_bytes)?)?;
-        let slots = Slots::new(region, slot_bytes)?.sharing_after(memory.own_bytes(slot_bytes));
+        let slots = slots(options, |memory| comm.register(memory))?;
         let mut fifo = SendFifo::new(slots, pair);
         // Memory that nobody has written is one page of zeros for the kernel, always in its cache: what is read
         // from it is read faster than from memory that a program uses.
@@ -43,18 +43,22 @@ pub(super) fn ends(
     for (pair, accept) in incoming(options, rank).zip(accepts) {
         let peer = sender(options, pair).unwrap_or(rank);
         let mut comm = accept.wait().map_err(|error| error.with_peer("accepting the connection of", peer))?;
-        let region = comm.register(slots_in(memory, slot_bytes)?)?;
-        let slots = Slots::new(region, slot_bytes)?.sharing_after(memory.own_bytes(slot_bytes));
+        let slots = slots(options, |memory| comm.register(memory))?;
         ends.receiving.push(Receiving { pair, comm, fifo: RecvFifo::new(&[(slots, pair)]) });
     }
     Ok(ends)
 }
 
-fn slots_in(memory: SlotMemory, slot_bytes: usize) -> Result<Memory, Error> {
-    match memory {
-        SlotMemory::Own => Ok(Memory::new(slot_bytes * STEPS)),
+fn slots(
+    options: &StreamsOptions,
+    register: impl FnOnce(Memory) -> Result<Region, Error>,
+) -> Result<Slots, Error> {
+    let slot_bytes = options.slot_bytes;
+    match options.memory {
+        SlotMemory::Own => Slots::new(register(Memory::new(slot_bytes * STEPS))?, slot_bytes),
         SlotMemory::OneBlock => {
-            Memory::overlaid(STEPS, slot_bytes).map_err(|source| Error::Memory { source })
+            let memory = Memory::overlaid(STEPS, slot_bytes).map_err(|source| Error::Memory { source })?;
+            Ok(Slots::new(register(memory)?, slot_bytes)?.sharing_after(PAGE))
         }
     }
 }

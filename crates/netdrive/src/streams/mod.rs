@@ -11,7 +11,6 @@ use std::sync::Arc;
 
 use crate::driver::Inner;
 use crate::fifo::{RecvFifo, SendFifo};
-use crate::memory::PAGE;
 use crate::{Arrival, Driver, Error, Exchange, RecvComm, SendComm};
 pub use load::{Amount, Load};
 
@@ -42,16 +41,6 @@ pub enum SlotMemory {
     /// their first pages: as little memory as a program uses that sends one buffer over and over. What comes can't be
     /// compared with what was sent ([`Load::check`]), only its order. Messages are of whole pages.
     OneBlock,
-}
-
-impl SlotMemory {
-    /// How much of each slot, from its beginning, no other shares.
-    fn own_bytes(self, slot_bytes: usize) -> usize {
-        match self {
-            Self::Own => slot_bytes,
-            Self::OneBlock => PAGE,
-        }
-    }
 }
 
 /// This rank's ends of the streams.

@@ -194,8 +194,12 @@ fn the_sender_is_told_at_once_when_it_waits_and_now_and_then_when_not() {
     assert!(!receiver.ack_due(0, start + 9 * ms), "the sender can't make use of a part of a chunk");
     bring(&mut receiver, 0, &[0]).unwrap();
     assert!(!receiver.ack_due(0, start) && receiver.ack_due(0, start + ms));
-    head(&mut receiver, 0, chunk(17, 3, 60_000, 1_000_000, 2_000_000)).unwrap();
-    bring(&mut receiver, 0, &vec![0; 1_000_000]).unwrap();
+    let left = (1 << 20) - 60_001;
+    head(&mut receiver, 0, chunk(17, 3, 60_000, left, 2_000_000)).unwrap();
+    bring(&mut receiver, 0, &vec![0; left as usize]).unwrap();
+    assert!(!receiver.ack_due(0, start));
+    head(&mut receiver, 0, chunk(17, 4, 60_000 + u64::from(left), 1, 2_000_000)).unwrap();
+    bring(&mut receiver, 0, &[0]).unwrap();
     assert!(receiver.ack_due(0, start));
     state(&mut receiver, 0, start);
     bring(&mut receiver, 1, &Frame::Ping { length: 0 }.encode()).unwrap();

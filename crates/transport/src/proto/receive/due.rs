@@ -3,19 +3,20 @@
 use std::time::{Duration, Instant};
 
 use crate::config::MAX_PATHS;
+use crate::proto::LEAST_AHEAD;
 use crate::proto::state::State;
 
 /// Bytes of whole frames that may come before the sender is told.
 ///
 /// A state frame costs both sides a system call, 2 to 4 microseconds together: a hundredth of the time
 /// it takes to move this much over a veth.
-const BYTES: usize = 1 << 20;
+const BYTES: u64 = 1 << 20;
 
-/// Bytes of one subflow that the sender is told of after [`WAIT`]: half of the least that it keeps on the way there.
+/// Bytes of one subflow that the sender is told of after [`WAIT`]: half of [`LEAST_AHEAD`].
 ///
 /// A state frame is a packet on the wire, and its acknowledgement another: one a millisecond from each of seven peers took a
 /// twentieth of a link of 100 Mbit/s.
-const LANE_BYTES: usize = 32 << 10;
+const LANE_BYTES: u64 = LEAST_AHEAD / 2;
 
 /// Frames that may come before the sender is told; small ones reach this first.
 const FRAMES: u32 = 16;
@@ -35,7 +36,7 @@ pub(super) struct Due {
     /// The subflow that brought the last news, of which the sender has not been told.
     news: Option<usize>,
     /// Bytes of frames that came since, over each subflow, and how many frames.
-    bytes: [usize; MAX_PATHS],
+    bytes: [u64; MAX_PATHS],
     frames: u32,
     last: Instant,
 }
@@ -65,7 +66,7 @@ impl Due {
     /// A frame with so many bytes came over the subflow: the sender is to know, but does not wait for it.
     pub(super) fn news(&mut self, subflow: usize, bytes: usize) {
         if let Some(sum) = self.bytes.get_mut(subflow) {
-            *sum += bytes;
+            *sum += bytes as u64;
         }
         self.frames += 1;
         self.news = Some(self.open(subflow));
@@ -133,7 +134,7 @@ impl Due {
     }
 
     fn is_enough(&self, now: Instant) -> bool {
-        self.bytes.iter().sum::<usize>() >= BYTES
+        self.bytes.iter().sum::<u64>() >= BYTES
             || self.frames >= FRAMES
             || now.saturating_duration_since(self.last) >= self.wait()
     }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::flight::Flight;
+use crate::proto::LEAST_AHEAD;
 
 /// Time a chunk should take on its subflow.
 ///
@@ -20,15 +21,9 @@ const FIRST: u64 = 128 << 10;
 
 /// Time that the frames on their way may take beyond a round trip.
 ///
-/// An acknowledgement waits a millisecond for more, on a slow path up to ten, and a receiver that shares its core with
-/// others for a few. A multiple of that would let a slow path hold the window of requests.
+/// An acknowledgement waits a millisecond for more, longer only while it is about less than half of [`LEAST_AHEAD`], and a
+/// receiver that shares its core with others for a few. A multiple of that would let a slow path hold the window of requests.
 const AHEAD: Duration = Duration::from_millis(5);
-
-/// Bytes that may be on their way on any path.
-///
-/// On a link that others fill too, acknowledgements are late because of the others' queue. A limit by time alone would take
-/// that for a slow path: less is sent, so less is delivered, so still less is sent.
-const LEAST_AHEAD: u64 = 64 << 10;
 
 /// What a subflow was seen to do.
 #[derive(Clone, Copy, Debug)]
