@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::World;
+use super::socket::MSS;
 use crate::proto::frame::HEADER;
 use crate::proto::{EAGER_LIMIT, EAGER_SLOTS, Health, Observation, Payload, Shares};
 
@@ -134,6 +135,36 @@ fn a_path_that_would_take_much_longer_gets_a_chunk_now_and_then() {
     assert!(world.write(1, usize::MAX) > 0, "what was known is old");
     assert_eq!(world.write(1, usize::MAX), 0, "one chunk tells");
     assert!(world.write(0, usize::MAX) > 0);
+    world.finish();
+}
+
+#[test]
+fn chunks_of_slow_paths_fill_their_segments() {
+    let mut world = World::new(2);
+    let mut chunks = Vec::new();
+    for _ in 0..20 {
+        world.post_send(512 << 10).unwrap();
+        world.post_receive(0);
+        while !world.is_done() {
+            world.advance(Duration::from_millis(1));
+            world.poll();
+            for subflow in 0..2 {
+                chunks.extend(
+                    std::iter::repeat_with(|| world.write(subflow, usize::MAX)).take_while(|&n| n > 0),
+                );
+                world.carry(subflow, 5_000, usize::MAX);
+                while world.read(subflow, usize::MAX) > 0 {}
+                world.ack(subflow, usize::MAX);
+                world.hear(subflow, usize::MAX);
+            }
+            world.test_all();
+        }
+    }
+    // 23 segments are nearest to 32 KiB; the rest of a message is what it is.
+    let full = 23 * MSS as usize;
+    let known = &chunks[40..];
+    let filled = known.iter().filter(|&&chunk| full - 64 < chunk && chunk <= full).count();
+    assert!(filled * 10 > known.len() * 8, "{known:?}");
     world.finish();
 }
 
