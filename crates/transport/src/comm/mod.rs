@@ -1,5 +1,6 @@
 //! Connections that carry messages: the state machines of `proto` joined to sockets and to memory.
 
+mod busy;
 mod copies;
 mod door;
 mod health;

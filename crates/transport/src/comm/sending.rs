@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use socket2::Socket;
 
+use super::busy::Busy;
 use super::copies::Copies;
 use super::redial::Redial;
 use super::repin::Asked;
@@ -42,6 +43,7 @@ pub(super) struct Sending {
     /// Requests that the caller has not been told are done.
     outstanding: u32,
     owes: bool,
+    busy: Busy,
     /// The caller has left; until when what it owes is tried.
     left: Option<Instant>,
 }
@@ -129,6 +131,7 @@ impl Sending {
             shares: 0,
             outstanding: 0,
             owes: false,
+            busy: Busy::default(),
             left: None,
             origin,
         };
@@ -315,6 +318,8 @@ impl Sending {
 
     /// Lets every subflow that has room take what is to be sent.
     fn push(&mut self, request: Option<RequestId>, now: Instant) {
+        self.busy.set(self.core.is_waiting());
+        self.core.beside(Busy::count());
         let count = self.lines.len();
         let mut open = Open::all(count);
         let mut moved = 0;

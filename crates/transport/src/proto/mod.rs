@@ -93,7 +93,7 @@ pub(crate) const MAX_MESSAGE: usize = 1 << 41;
 ///
 /// On a link that others fill too, acknowledgements are late because of the others' queue. A limit by time alone would take
 /// that for a slow path: less is sent, so less is delivered, so still less is sent.
-pub(crate) const LEAST_AHEAD: u64 = 64 << 10;
+pub(crate) const LEAST_AHEAD: u64 = 32 << 10;
 
 /// How long after one subflow was closed by the peer the others may follow for it to be one event.
 pub(crate) const CLOSING: Duration = Duration::from_millis(500);

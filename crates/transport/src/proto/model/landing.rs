@@ -182,7 +182,7 @@ fn the_sender_is_told_at_once_when_it_waits_and_now_and_then_when_not() {
     assert!(receiver.ack_due(0, start));
     assert_eq!(state(&mut receiver, 0, start).subflows[0], (0, 16));
 
-    // Of long ones after a mebibyte, sooner if it is half of what is sent ahead over a slow path.
+    // Of long ones after a mebibyte, sooner if it is most of what is sent ahead over a slow path.
     let part = |number| chunk(17, number, u64::from(number) * 20_000, 20_000, 2_000_000);
     for (number, subflow) in [(0, 0), (1, 1)] {
         head(&mut receiver, subflow, part(number)).unwrap();
@@ -202,6 +202,12 @@ fn the_sender_is_told_at_once_when_it_waits_and_now_and_then_when_not() {
     bring(&mut receiver, 0, &[0]).unwrap();
     assert!(receiver.ack_due(0, start));
     state(&mut receiver, 0, start);
+    for (number, offset, length, wait) in [(5, 1 << 20, 60_000, 10), (6, 1_200_000, 70_000, 1)] {
+        head(&mut receiver, 0, chunk(17, number, offset, length, 2_000_000)).unwrap();
+        bring(&mut receiver, 0, &vec![0; length as usize]).unwrap();
+        assert_eq!(receiver.next_timer(), Some(start + wait * ms), "the only one, {length} bytes");
+        state(&mut receiver, 0, start);
+    }
     bring(&mut receiver, 1, &Frame::Ping { length: 0 }.encode()).unwrap();
     assert!(receiver.ack_due(1, start), "pings are answered");
     state(&mut receiver, 1, start);

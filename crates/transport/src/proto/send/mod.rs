@@ -45,6 +45,8 @@ pub(crate) struct Sender {
     last: Option<usize>,
     /// Where short messages go.
     favourite: usize,
+    /// Connections of this process that have something to send.
+    connections: u32,
     /// Receives that the receiver has posted, as far as it has said.
     posted: u64,
     /// When it said so last, and when it said anything.
@@ -78,6 +80,7 @@ impl Sender {
             good: u8::MAX >> (MAX_PATHS - paths),
             last: None,
             favourite: 0,
+            connections: 0,
             posted: 0,
             posted_at: now,
             heard_at: now,
@@ -98,6 +101,15 @@ impl Sender {
         let posted = self.outbox.post(total, now)?;
         self.timer = self.timer.min(now + SLOW);
         Some(posted)
+    }
+
+    /// So many connections of this process have something to send.
+    pub(crate) fn beside(&mut self, connections: u32) {
+        if self.connections != connections {
+            self.connections = connections;
+            let subflows = u64::from(connections) * self.paths as u64;
+            self.lanes.iter_mut().for_each(|lane| lane.pace.beside(subflows));
+        }
     }
 
     /// Says whether so much is on its way that a message of this length may wait for the next call, which sends it with others.

@@ -1,0 +1,54 @@
+//! How many senders of this process have something to send at the moment.
+//!
+//! They share the host's link, and none sees the others: what each keeps on its way on slow paths is less the more they are.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// Whether one sender has something to send, as the others can see it.
+#[derive(Debug, Default)]
+pub(super) struct Busy(bool);
+
+static COUNT: AtomicU32 = AtomicU32::new(0);
+
+impl Busy {
+    /// Senders that are busy, over all threads.
+    pub(super) fn count() -> u32 {
+        COUNT.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set(&mut self, busy: bool) {
+        if std::mem::replace(&mut self.0, busy) == busy {
+            return;
+        }
+        if busy {
+            COUNT.fetch_add(1, Ordering::Relaxed);
+        } else {
+            COUNT.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.set(false);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_counts_once_and_no_longer_than_it_lives() {
+        let (mut one, mut other) = (Busy::default(), Busy::default());
+        one.set(true);
+        one.set(true);
+        other.set(true);
+        assert_eq!(Busy::count(), 2);
+        other.set(false);
+        other.set(false);
+        assert_eq!(Busy::count(), 1);
+        drop((one, other));
+        assert_eq!(Busy::count(), 0);
+    }
+}
