@@ -7,7 +7,6 @@ use super::action::{Health, Reason};
 use super::flight::Flights;
 use super::outbox::{Part, Source};
 use super::pace::Pace;
-use crate::fields::GRAIN;
 use crate::proto::frame::HEADER;
 use crate::proto::state::State;
 
@@ -258,20 +257,6 @@ impl Lane {
         }
     }
 
-    /// The length nearest to `size` that it carries best.
-    ///
-    /// The last segment of a frame is a packet of its own, however short, unless more waits in the socket. Of chunks of
-    /// 32 KiB it is every 24th packet, so short ones fill their segments.
-    pub(super) fn fit(&self, size: u64) -> u64 {
-        let segment = u64::from(self.mss);
-        if size >= SEGMENTED || size < segment {
-            return size.next_multiple_of(PAGE);
-        }
-        let segments = (size + segment / 2) / segment;
-        let grain = GRAIN as u64;
-        (segments * segment - HEADER as u64) / grain * grain
-    }
-
     /// Says whether what is known about its pace is old, since nothing has used it.
     pub(super) fn is_forgotten(&self, now: Instant) -> bool {
         self.flights.len() == 0 && now.saturating_duration_since(self.pace.used()) >= FORGOTTEN
@@ -360,11 +345,6 @@ impl Lane {
         (self.pace.patience() / 4 * (1 << self.quiet.min(5))).min(LONGEST_INTERVAL)
     }
 }
-
-/// Longer chunks end on page boundaries of the message, which keeps the kernel's copies aligned, and shorter ones with a
-/// segment.
-const SEGMENTED: u64 = 64 << 10;
-pub(super) const PAGE: u64 = 4 << 10;
 
 /// A path that is suspected again and again carries next to nothing after a while.
 const HOLD_DOWN: Duration = Duration::from_millis(20);

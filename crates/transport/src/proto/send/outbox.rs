@@ -2,7 +2,6 @@
 
 use std::time::Instant;
 
-use super::lane::PAGE;
 use super::piece::Posted;
 use crate::proto::frame::{Chunk, MAX_CHUNKS};
 use crate::proto::{EAGER_LIMIT, EAGER_SLOTS};
@@ -87,6 +86,9 @@ struct Copied {
 
 /// More than can be posted and not cut: those with a request, and those with an eager slot.
 const QUEUE: usize = (MAX_REQUESTS + EAGER_SLOTS).next_power_of_two();
+
+/// Chunks end on page boundaries of the message, which keeps the kernel's copies aligned.
+const PAGE: u64 = 4 << 10;
 
 impl Transfer for Outbound {
     fn is_complete(&self) -> bool {
@@ -194,8 +196,7 @@ impl Outbox {
         self.uncut + self.taken.max(in_flight)
     }
 
-    /// The next chunk, of `size` bytes, or more if little would be left or its message may not have as many chunks; it stays
-    /// next until it is taken.
+    /// The next chunk, of about `size` bytes; it stays next until it is taken.
     pub(super) fn peek(&self, size: u64) -> Option<Part> {
         if !self.has_next() {
             return None;
@@ -203,7 +204,7 @@ impl Outbox {
         let queued = self.queue.get(place(self.message))?;
         let least = (queued.total / MAX_CHUNKS as u64 + 1).next_multiple_of(PAGE);
         let rest = queued.total - self.taken;
-        let length = match size.max(least) {
+        let length = match size.next_multiple_of(PAGE).max(least) {
             // A copied message is one chunk, so that its slot needs no accounts.
             _ if queued.source != Source::Request => rest,
             // A last chunk that is shorter than half a piece costs more than it helps.

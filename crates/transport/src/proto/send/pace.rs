@@ -22,7 +22,7 @@ const FIRST: u64 = 128 << 10;
 
 /// Time that the frames on their way may take beyond a round trip.
 ///
-/// An acknowledgement waits a millisecond for more, longer only while it is about less than [`LEAST_AHEAD`], and a
+/// An acknowledgement waits a millisecond for more, longer only while it is about little, and a
 /// receiver that shares its core with others for a few. A multiple of that would let a slow path hold the window of requests.
 const AHEAD: Duration = Duration::from_millis(5);
 

@@ -118,8 +118,7 @@ impl Sender {
         }
         let usable = u64::from(self.good.count_ones().max(1));
         // A message goes faster in parts, one for each subflow, unless the others are busy with those before it.
-        let size = chunk.min((self.outbox.open(self.in_flight()) / usable).max(WHOLE));
-        self.outbox.peek(self.lanes.get(subflow)?.fit(size))
+        self.outbox.peek(chunk.min((self.outbox.open(self.in_flight()) / usable).max(WHOLE)))
     }
 
     /// Says whether a good subflow with nothing to do would take a chunk if it were asked.
