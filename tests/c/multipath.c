@@ -389,7 +389,7 @@ static int until_error(table* net, void** requests, int at, int count, ncclResul
 /* What NCCL does on abort: comms are closed in the middle of everything, in either order, with no call or many between
  * the two. The memory is the caller's again from then on, and nothing stays open. */
 static void abort_in_the_middle(table* net) {
-  enum { SENDS = 6, RECEIVES = 8, SIZE = 8 << 20 };
+  enum { SENDS = 16, RECEIVES = 18, SIZE = 8 << 20 }; /* four sockets may hold 80 MiB */
   unsigned char *out = calloc(SENDS, SIZE), *in = malloc(RECEIVES * (size_t)SIZE);
   CHECK(out && in);
   void* context;

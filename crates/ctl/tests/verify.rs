@@ -146,8 +146,9 @@ fn a_route_by_hand_is_proven_or_refuted_with_the_right_words() {
     let (verdict, differences) = lab.judged(&[]);
     assert_eq!(verdict, "not-proven");
     assert!(differences[0].contains("are no path of the topology now"), "{differences:?}");
-    let wanted = "probes went host00 > leaf00 > spine02 > leaf02 > spine";
-    assert!(differences[1].starts_with(wanted), "{differences:?}");
+    // Plain forwarding hashes, with a key that each boot makes anew: maybe back to spine02, and no node is named twice.
+    let way = differences[1].strip_prefix("probes went host00 > leaf00 > spine02 > leaf02");
+    assert!(way.is_some_and(|rest| rest.is_empty() || rest.starts_with(" > spine")), "{differences:?}");
 }
 
 #[test]

@@ -32,9 +32,10 @@ pub(crate) struct MultipathArgs {
     /// A libnccl whose own Socket is to be compared with; its connect needs a CUDA driver
     #[arg(long, value_name = "FILE")]
     nccl: Option<PathBuf>,
-    /// TCP's congestion control between two hosts and a cable; a lab's hosts have that of this machine
-    #[arg(long, value_name = "NAME", default_value = "cubic")]
-    congestion: String,
+    /// TCP's congestion control between two hosts and a cable; a lab's hosts have that of this machine [default: cubic, or reno
+    /// where the machine keeps cubic from ordinary users]
+    #[arg(long, value_name = "NAME")]
+    congestion: Option<String>,
     /// Folder of the example fabrics
     #[arg(long, value_name = "FOLDER", default_value = "examples/fabrics")]
     fabrics: PathBuf,
@@ -105,6 +106,19 @@ struct Results {
     many: Option<many::Many>,
 }
 
+/// A congestion control that goes by losses, unlike BBR, whose timers halve what round trips of microseconds could carry.
+///
+/// In a user namespace the kernel lets only those be chosen that it allows to all; reno always is one.
+fn loss_based() -> anyhow::Result<String> {
+    const ALL_USERS: &str = "4294967295";
+    let read = |file: &str| std::fs::read_to_string(file).with_context(|| format!("reading {file}"));
+    let machines_own = read("/proc/self/uid_map")?.split_whitespace().nth(2) == Some(ALL_USERS);
+    let which = if machines_own { "available" } else { "allowed" };
+    let names = read(&format!("/proc/sys/net/ipv4/tcp_{which}_congestion_control"))?;
+    let cubic = names.split_whitespace().any(|name| name == "cubic");
+    Ok(if cubic { "cubic" } else { "reno" }.to_owned())
+}
+
 /// Must be called before any thread is started: an ordinary user gets a user namespace here.
 pub(super) fn run(args: &MultipathArgs) -> anyhow::Result<()> {
     srv6_lab::enter_user_namespace().context("making a user namespace for the lab")?;
@@ -114,7 +128,7 @@ pub(super) fn run(args: &MultipathArgs) -> anyhow::Result<()> {
         plugin: plugin(args.plugin.as_deref())?,
         previous: args.previous.as_deref().map(|file| plugin(Some(file))).transpose()?,
         nccl: args.nccl.as_deref().map(libnccl).transpose()?,
-        congestion: args.congestion.clone(),
+        congestion: args.congestion.clone().map_or_else(loss_based, Ok)?,
         fabric: args.fabrics.join("2x4x4.json"),
         rate: args.rate,
         rounds: or(args.rounds, 7, 3),
