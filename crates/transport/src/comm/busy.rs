@@ -1,10 +1,10 @@
-//! How many senders of this process have something to send at the moment.
+//! How many senders of this process owe something to their receivers at the moment.
 //!
 //! They share the host's link, and none sees the others: what each keeps on its way on slow paths is less the more they are.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// Whether one sender has something to send, as the others can see it.
+/// Whether one sender owes something to its receiver, as the others can see it.
 #[derive(Debug, Default)]
 pub(super) struct Busy(bool);
 
@@ -16,15 +16,15 @@ impl Busy {
         COUNT.load(Ordering::Relaxed)
     }
 
-    pub(super) fn set(&mut self, busy: bool) {
-        if std::mem::replace(&mut self.0, busy) == busy {
-            return;
+    /// Gives whether that is new.
+    pub(super) fn set(&mut self, busy: bool) -> bool {
+        let changed = std::mem::replace(&mut self.0, busy) != busy;
+        match (changed, busy) {
+            (true, true) => drop(COUNT.fetch_add(1, Ordering::Relaxed)),
+            (true, false) => drop(COUNT.fetch_sub(1, Ordering::Relaxed)),
+            (false, _) => {}
         }
-        if busy {
-            COUNT.fetch_add(1, Ordering::Relaxed);
-        } else {
-            COUNT.fetch_sub(1, Ordering::Relaxed);
-        }
+        changed
     }
 }
 
@@ -41,12 +41,10 @@ mod tests {
     #[test]
     fn each_counts_once_and_no_longer_than_it_lives() {
         let (mut one, mut other) = (Busy::default(), Busy::default());
-        one.set(true);
-        one.set(true);
+        assert!(one.set(true) && !one.set(true));
         other.set(true);
         assert_eq!(Busy::count(), 2);
-        other.set(false);
-        other.set(false);
+        assert!(other.set(false) && !other.set(false));
         assert_eq!(Busy::count(), 1);
         drop((one, other));
         assert_eq!(Busy::count(), 0);

@@ -42,8 +42,7 @@ pub(super) struct Sending {
     shares: u32,
     /// Requests that the caller has not been told are done.
     outstanding: u32,
-    owes: bool,
-    busy: Busy,
+    owes: Busy,
     /// The caller has left; until when what it owes is tried.
     left: Option<Instant>,
 }
@@ -130,8 +129,7 @@ impl Sending {
             unpolled: 0,
             shares: 0,
             outstanding: 0,
-            owes: false,
-            busy: Busy::default(),
+            owes: Busy::default(),
             left: None,
             origin,
         };
@@ -195,7 +193,7 @@ impl Sending {
     /// Whether something is owed to the receiver, if that has changed since this was last asked.
     pub(super) fn owes_newly(&mut self) -> Option<bool> {
         let owes = self.failed.is_none() && self.core.is_waiting();
-        (std::mem::replace(&mut self.owes, owes) != owes).then_some(owes)
+        self.owes.set(owes).then_some(owes)
     }
 
     /// Closes everything, unless messages that were reported done still have to go out; false then.
@@ -318,7 +316,6 @@ impl Sending {
 
     /// Lets every subflow that has room take what is to be sent.
     fn push(&mut self, request: Option<RequestId>, now: Instant) {
-        self.busy.set(self.core.is_waiting());
         self.core.beside(Busy::count());
         let count = self.lines.len();
         let mut open = Open::all(count);

@@ -15,8 +15,7 @@ const BYTES: u64 = 1 << 20;
 /// Bytes of one subflow that the sender is told of after [`WAIT`]: a chunk of 32 KiB, or two of less.
 ///
 /// A state frame is a packet on the wire, and its acknowledgement another: one a millisecond from each of seven peers took a
-/// twentieth of a link of 100 Mbit/s. But told of two chunks of 32 KiB at a time, a ring takes half as long again to carry on
-/// after a path has died.
+/// twentieth of a link of 100 Mbit/s.
 const LANE_BYTES: u64 = LEAST_AHEAD * 3 / 4;
 
 /// Frames that may come before the sender is told; small ones reach this first.

@@ -12,9 +12,6 @@ use crate::proto::LEAST_AHEAD;
 const CHUNK: Duration = Duration::from_millis(2);
 
 /// Longest chunk, bytes. Up to 4 MiB a longer one gains: a tenth of the throughput from 1 MiB on, over veth.
-///
-/// The shortest is half of what may be on its way at least, so that one is in the socket while the other is acknowledged. Where
-/// that counts a path is so slow that packets do too, which the kernel cuts at the end of a chunk.
 const LONGEST: u64 = 4 << 20;
 
 /// Length of a chunk on a subflow that has delivered nothing yet.
@@ -101,6 +98,9 @@ impl Pace {
     }
 
     /// Length of a chunk for this subflow, bytes.
+    ///
+    /// Half of what may be on its way at least, so that one is in the socket while the other is acknowledged. A path so slow that
+    /// this counts gains by long ones: the kernel cuts a packet at the end of each.
     pub(super) fn chunk(&self) -> u64 {
         match self.rate {
             0 => FIRST,
@@ -108,9 +108,7 @@ impl Pace {
         }
     }
 
-    /// Bytes that may be on their way.
-    ///
-    /// Two chunks at least.
+    /// Bytes that may be on their way: two chunks at least.
     pub(super) fn limit(&self) -> u64 {
         (2 * self.chunk()).max(bytes(self.rate, AHEAD + self.least_rtt))
     }
