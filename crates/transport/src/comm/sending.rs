@@ -308,6 +308,7 @@ impl Sending {
             unsent: info.unsent,
             last_ack: info.last_ack,
             rtt: info.rtt,
+            min_rtt: info.min_rtt,
             mss: info.mss,
         };
         self.touched |= 1 << index;
@@ -317,6 +318,12 @@ impl Sending {
     /// Lets every subflow that has room take what is to be sent.
     fn push(&mut self, request: Option<RequestId>, now: Instant) {
         self.core.beside(Busy::count());
+        let doubtful = self.core.doubtful(now);
+        for (index, line) in self.lines.iter().enumerate().filter(|(index, _)| doubtful & (1 << index) != 0) {
+            if let Some(Ok(count)) = line.subflow.as_ref().map(Subflow::unacknowledged) {
+                self.core.holds(index, count);
+            }
+        }
         let count = self.lines.len();
         let mut open = Open::all(count);
         let mut moved = 0;

@@ -20,6 +20,7 @@
 //! pushed(subflow, count, now)     count bytes of it were written (0: no room, the chunk goes elsewhere)
 //! inbox(subflow), heard(subflow, count, now)      read state frames into the one, tell it with the other
 //! observe_due(subflow, now), observe(subflow, ..) ask the kernel when told so, tell what it said
+//! doubtful(now), holds(subflow, count)            before writing: the same about bytes that it still holds
 //! closed(subflow, how, now)       the socket ended or failed
 //! opened(subflow, incarnation, now), open_failed(subflow, incarnation, now)   answers to Action::Reopen
 //! poll_action(now) -> Action      until it has none: after reading and observing, before writing
@@ -89,11 +90,8 @@ pub(crate) const EAGER_SLOTS: usize = 64;
 /// Length of the longest message, bytes: more can't be cut into chunks of 32-bit length.
 pub(crate) const MAX_MESSAGE: usize = 1 << 41;
 
-/// Bytes that may be on their way on any path.
-///
-/// On a link that others fill too, acknowledgements are late because of the others' queue. A limit by time alone would take
-/// that for a slow path: less is sent, so less is delivered, so still less is sent.
-pub(crate) const LEAST_AHEAD: u64 = 32 << 10;
+/// Length of a chunk on a slow path, bytes; down to half of it while other connections of the process are busy too.
+pub(crate) const SLOW_CHUNK: u64 = 32 << 10;
 
 /// How long after one subflow was closed by the peer the others may follow for it to be one event.
 pub(crate) const CLOSING: Duration = Duration::from_millis(500);

@@ -69,6 +69,11 @@ impl Subflow {
         TcpInfo::of(&self.socket)
     }
 
+    /// Bytes that were written and that the peer's kernel has not acknowledged.
+    pub(crate) fn unacknowledged(&self) -> io::Result<u64> {
+        tcp_info::unacknowledged(&self.socket)
+    }
+
     /// Writes all parts, or the first of them, in one system call.
     pub(crate) fn send(&self, parts: &[IoSlice<'_>]) -> Moved {
         loop {

@@ -33,7 +33,7 @@ pub(crate) struct MultipathArgs {
     #[arg(long, value_name = "FILE")]
     nccl: Option<PathBuf>,
     /// TCP's congestion control between two hosts and a cable; a lab's hosts have that of this machine [default: cubic, or reno
-    /// where the machine keeps cubic from ordinary users]
+    /// where net.ipv4.tcp_allowed_congestion_control doesn't name cubic]
     #[arg(long, value_name = "NAME")]
     congestion: Option<String>,
     /// Folder of the example fabrics
@@ -108,13 +108,10 @@ struct Results {
 
 /// A congestion control that goes by losses, unlike BBR, whose timers halve what round trips of microseconds could carry.
 ///
-/// In a user namespace the kernel lets only those be chosen that it allows to all; reno always is one.
+/// A network namespace takes none that the machine doesn't allow to all, whoever asks; reno always is one.
 fn loss_based() -> anyhow::Result<String> {
-    const ALL_USERS: &str = "4294967295";
-    let read = |file: &str| std::fs::read_to_string(file).with_context(|| format!("reading {file}"));
-    let machines_own = read("/proc/self/uid_map")?.split_whitespace().nth(2) == Some(ALL_USERS);
-    let which = if machines_own { "available" } else { "allowed" };
-    let names = read(&format!("/proc/sys/net/ipv4/tcp_{which}_congestion_control"))?;
+    let file = "/proc/sys/net/ipv4/tcp_allowed_congestion_control";
+    let names = std::fs::read_to_string(file).with_context(|| format!("reading {file}"))?;
     let cubic = names.split_whitespace().any(|name| name == "cubic");
     Ok(if cubic { "cubic" } else { "reno" }.to_owned())
 }

@@ -63,6 +63,7 @@ impl Fabric {
             world.connect(subflow);
         }
         self.first += 1;
+        world.ask();
         loop {
             let mut written = 0;
             for turn in 0..paths {

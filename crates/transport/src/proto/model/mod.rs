@@ -226,6 +226,16 @@ impl World {
         }
     }
 
+    /// Asks the sender's kernel what it holds, where the sender wants to know.
+    pub(super) fn ask(&mut self) {
+        let doubtful = self.send.doubtful(self.now);
+        for (subflow, socket) in self.ours.iter().enumerate().take(self.paths) {
+            if let Some(socket) = socket.filter(|_| doubtful & (1 << subflow) != 0) {
+                self.send.holds(subflow, self.sockets[socket].held() as u64);
+            }
+        }
+    }
+
     /// Moves up to so many bytes each way, if the path carries anything.
     pub(super) fn carry(&mut self, socket: usize, there: usize, back: usize) {
         let shut = self.theirs.iter().all(|at| *at != Some(socket)) && !self.arrived.contains(&socket);

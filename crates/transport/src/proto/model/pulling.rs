@@ -137,9 +137,10 @@ fn a_path_that_would_take_much_longer_gets_a_chunk_now_and_then() {
     world.finish();
 }
 
-/// Sends messages over two paths of 5 MB/s.
-fn over_slow_paths(world: &mut World, messages: usize) {
-    for _ in 0..messages {
+/// Sends messages over two paths of 1 MB/s.
+fn over_slow_paths() -> World {
+    let mut world = World::new(2);
+    for _ in 0..5 {
         world.post_send(512 << 10).unwrap();
         world.post_receive(0);
         while !world.is_done() {
@@ -147,7 +148,7 @@ fn over_slow_paths(world: &mut World, messages: usize) {
             world.poll();
             for subflow in 0..2 {
                 while world.write(subflow, usize::MAX) > 0 {}
-                world.carry(subflow, 5_000, usize::MAX);
+                world.carry(subflow, 1_000, usize::MAX);
                 while world.read(subflow, usize::MAX) > 0 {}
                 world.ack(subflow, usize::MAX);
                 world.hear(subflow, usize::MAX);
@@ -155,27 +156,60 @@ fn over_slow_paths(world: &mut World, messages: usize) {
             world.test_all();
         }
     }
+    world
 }
 
 #[test]
-fn connections_of_one_process_keep_less_on_slow_paths_each() {
-    // Chunks are whole pages: of a share of 43 KiB two of 24.
-    for (connections, chunk) in [(1, 32 << 10), (3, 24 << 10), (4, 16 << 10), (100, 16 << 10)] {
-        let mut world = World::new(2);
-        over_slow_paths(&mut world, 5);
+fn connections_of_one_process_share_out_what_is_on_its_way() {
+    // Chunks are whole pages: of a seventh of 256 KiB two of 20.
+    for (connections, chunks, length) in [(1, 4, 32), (3, 3, 32), (4, 2, 32), (7, 2, 20), (100, 1, 16)] {
+        let mut world = over_slow_paths();
         world.send.beside(connections);
         world.post_send(512 << 10).unwrap();
-        for subflow in [0, 1, 0, 1] {
-            assert_eq!(world.write(subflow, usize::MAX), HEADER + chunk, "{connections}");
-        }
-        for subflow in [0, 1] {
-            assert_eq!(
-                world.write(subflow, usize::MAX),
-                0,
-                "one chunk is acknowledged while the other is in the socket"
-            );
-        }
+        let wrote: Vec<_> = std::iter::repeat_with(|| [0, 1].map(|subflow| world.write(subflow, usize::MAX)))
+            .take_while(|counts| counts.iter().sum::<usize>() > 0)
+            .flatten()
+            .filter(|&count| count > 0)
+            .collect();
+        assert_eq!(wrote, vec![HEADER + (length << 10); chunks], "{connections}");
     }
+}
+
+#[test]
+fn a_path_that_delivers_has_what_another_leaves() {
+    let mut world = over_slow_paths();
+    world.send.beside(4);
+    world.post_send(512 << 10).unwrap();
+    assert_eq!([1, 0, 1, 0].map(|subflow| world.write(subflow, usize::MAX) > 0), [true, true, false, false]);
+    world.up[1] = false;
+    while world.health(1) == Health::Good {
+        world.advance(Duration::from_millis(1));
+        world.carry(0, 100, 0);
+        world.observe(1);
+        world.poll();
+    }
+    assert!(world.write(0, usize::MAX) > 0, "what a dead path has is not counted");
+    assert_eq!(world.write(0, usize::MAX), 0);
+}
+
+#[test]
+fn what_has_arrived_makes_room_before_the_receiver_tells() {
+    let mut world = over_slow_paths();
+    world.send.beside(100);
+    world.post_send(512 << 10).unwrap();
+    world.post_receive(0);
+    world.advance(Duration::from_millis(1));
+    assert_eq!(world.send.doubtful(world.now), 0, "nothing is in the way");
+    assert!(world.write(0, usize::MAX) > 0);
+    assert_eq!(world.write(0, usize::MAX), 0);
+    world.ask();
+    assert_eq!(world.write(0, usize::MAX), 0, "it is still in our kernel");
+    world.carry(0, usize::MAX, 0);
+    assert_eq!(world.send.doubtful(world.now), 0, "asked just now");
+    world.advance(Duration::from_millis(1));
+    world.ask();
+    assert!(world.write(0, usize::MAX) > 0);
+    world.finish();
 }
 
 #[test]

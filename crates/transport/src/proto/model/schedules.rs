@@ -75,7 +75,9 @@ impl World {
             }
             152..172 => self.ack(subflow, dice.room()),
             172..192 => self.hear(subflow, dice.room()),
-            192..200 => self.observe(subflow),
+            192..198 => self.observe(subflow),
+            198..199 => self.ask(),
+            199..200 => self.send.beside(u32::try_from(dice.below(40)).unwrap()),
             200..203 => self.up[subflow] = false,
             203..208 => self.up[subflow] = true,
             208..210 => self.close(subflow, Closing::Failed),

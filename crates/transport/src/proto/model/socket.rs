@@ -92,6 +92,11 @@ impl Socket {
         self.refused = true;
     }
 
+    /// Bytes that the sender's kernel still has.
+    pub(super) fn held(&self) -> usize {
+        self.out.len()
+    }
+
     pub(super) fn is_refused(&self) -> bool {
         self.told
     }
@@ -109,6 +114,7 @@ impl Socket {
             unsent: u32::try_from(self.out.len() - on_the_wire).unwrap(),
             last_ack: self.last_ack.map_or(Duration::from_secs(1), |last| now - last),
             rtt: Duration::from_micros(100),
+            min_rtt: Duration::from_micros(100),
             mss: MSS,
         }
     }

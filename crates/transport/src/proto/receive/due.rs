@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::config::MAX_PATHS;
-use crate::proto::LEAST_AHEAD;
+use crate::proto::SLOW_CHUNK;
 use crate::proto::state::State;
 
 /// Bytes of whole frames that may come before the sender is told.
@@ -16,7 +16,7 @@ const BYTES: u64 = 1 << 20;
 ///
 /// A state frame is a packet on the wire, and its acknowledgement another: one a millisecond from each of seven peers took a
 /// twentieth of a link of 100 Mbit/s.
-const LANE_BYTES: u64 = LEAST_AHEAD * 3 / 4;
+const LANE_BYTES: u64 = SLOW_CHUNK * 3 / 4;
 
 /// Frames that may come before the sender is told; small ones reach this first.
 const FRAMES: u32 = 16;

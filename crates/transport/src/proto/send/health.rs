@@ -60,7 +60,7 @@ impl Sender {
             lane.mss = observation.mss;
         }
         if !observation.rtt.is_zero() {
-            lane.pace.round_trip(observation.rtt);
+            lane.pace.round_trip(observation.rtt, observation.min_rtt);
             self.prefer();
         }
         let Some(lane) = self.lanes.get_mut(subflow) else { return };

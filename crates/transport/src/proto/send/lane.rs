@@ -22,8 +22,9 @@ pub(crate) struct Observation {
     pub(crate) unsent: u32,
     /// Time since the last acknowledgement of any kind came.
     pub(crate) last_ack: Duration,
-    /// Smoothed round-trip time.
+    /// Smoothed round-trip time, and the smallest of the last minutes.
     pub(crate) rtt: Duration,
+    pub(crate) min_rtt: Duration,
     /// Largest payload of one segment, bytes; 0: not known.
     pub(crate) mss: u32,
 }
@@ -94,6 +95,8 @@ pub(super) struct Stream {
     pub(super) pushed: u64,
     /// Bytes that the peer's kernel has.
     pub(super) acked: u64,
+    /// Bytes that our kernel no longer held when it was asked that alone: as `acked`, but no sign of health.
+    pub(super) left: u64,
     /// End of the last frame that the receiver has.
     pub(super) finished: u64,
     /// The newest message of which a chunk was begun here.
@@ -238,7 +241,12 @@ impl Lane {
         self.stream.begun - self.stream.finished
     }
 
-    /// The same without headers.
+    /// Bytes of frames that were begun and that are not known to have arrived.
+    pub(super) fn on_its_way(&self) -> u64 {
+        self.stream.begun - self.arrived().max(self.stream.left)
+    }
+
+    /// As [`Lane::in_flight`], without headers.
     pub(super) fn payload_in_flight(&self) -> u64 {
         self.in_flight().saturating_sub((self.flights.len() * HEADER) as u64)
     }

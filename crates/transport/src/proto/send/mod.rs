@@ -1,6 +1,7 @@
 //! The sending side: what goes out over which subflow, and what becomes of each subflow.
 
 mod action;
+mod allowance;
 mod backlog;
 mod flight;
 mod health;
@@ -25,6 +26,7 @@ use super::state::State;
 use super::violation::Violation;
 use crate::config::MAX_PATHS;
 use crate::request::{RequestId, UnknownRequest};
+use allowance::Allowance;
 use backlog::Backlog;
 use lane::Lane;
 use outbox::Outbox;
@@ -45,8 +47,7 @@ pub(crate) struct Sender {
     last: Option<usize>,
     /// Where short messages go.
     favourite: usize,
-    /// Connections of this process that have something to send.
-    connections: u32,
+    allowance: Allowance,
     /// Receives that the receiver has posted, as far as it has said.
     posted: u64,
     /// When it said so last, and when it said anything.
@@ -80,7 +81,7 @@ impl Sender {
             good: u8::MAX >> (MAX_PATHS - paths),
             last: None,
             favourite: 0,
-            connections: 0,
+            allowance: Allowance::new(now),
             posted: 0,
             posted_at: now,
             heard_at: now,
@@ -105,10 +106,8 @@ impl Sender {
 
     /// So many connections of this process have something to send.
     pub(crate) fn beside(&mut self, connections: u32) {
-        if self.connections != connections {
-            self.connections = connections;
-            let subflows = u64::from(connections) * self.paths as u64;
-            self.lanes.iter_mut().for_each(|lane| lane.pace.beside(subflows));
+        if self.allowance.beside(connections) {
+            self.lanes.iter_mut().for_each(|lane| lane.pace.allow(&self.allowance));
         }
     }
 

@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use super::allowance::Allowance;
 use super::flight::Flight;
-use crate::proto::LEAST_AHEAD;
+use crate::proto::SLOW_CHUNK;
 
 /// Time a chunk should take on its subflow.
 ///
@@ -23,19 +24,19 @@ const FIRST: u64 = 128 << 10;
 /// receiver that shares its core with others for a few. A multiple of that would let a slow path hold the window of requests.
 const AHEAD: Duration = Duration::from_millis(5);
 
-/// Most that a path's [`LEAST_AHEAD`] is raised to, and what all paths of all connections of this process share out for it.
+/// Bytes that may be on their way on one path, however slow it is.
 ///
-/// It becomes a queue, most of it in front of the host's own link. A ring all-reduce over links of 200 Mbit/s that has
-/// 256 KiB there reaches 0.97 of what they carry, with half of it 0.93; with twice as much its messages are complete later
-/// than the ring can wait for them. In an all-to-all of 8 hosts whatever is more than the links' queues is dropped.
-const MOST_AHEAD: u64 = 64 << 10;
-const SHARED_AHEAD: u64 = 256 << 10;
+/// On a link that others fill too, acknowledgements are late because of the others' queue. A limit by time alone would take
+/// that for a slow path: less is sent, so less is delivered, so still less is sent.
+const LEAST_AHEAD: u64 = 64 << 10;
 
 /// What a subflow was seen to do.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pace {
-    /// Bytes that may be on their way, however slow it is.
+    /// Length of a chunk, however slow it is; and while nothing is known, with what may be on their way then.
     least: u64,
+    first: u64,
+    first_ahead: u64,
     /// Bytes per second; 0: not known.
     rate: u64,
     /// The best in the last seconds.
@@ -46,6 +47,8 @@ pub(super) struct Pace {
     /// Round-trip time, smoothed by the kernel, and about the smallest seen.
     rtt: Option<Duration>,
     least_rtt: Duration,
+    /// The smallest of the last minutes, which queues don't lengthen.
+    empty_rtt: Duration,
     /// Longest time without progress lately.
     gap: Duration,
     gap_at: Instant,
@@ -59,13 +62,16 @@ pub(super) struct Pace {
 impl Pace {
     pub(super) fn new(now: Instant) -> Pace {
         Pace {
-            least: MOST_AHEAD,
+            least: SLOW_CHUNK,
+            first: FIRST,
+            first_ahead: 2 * FIRST,
             rate: 0,
             peak: 0,
             peak_at: now,
             ack_time: Duration::ZERO,
             rtt: None,
             least_rtt: Duration::ZERO,
+            empty_rtt: Duration::ZERO,
             gap: Duration::ZERO,
             gap_at: now,
             delivered: 0,
@@ -74,9 +80,12 @@ impl Pace {
         }
     }
 
-    /// It is one of so many subflows of this process that have something to carry.
-    pub(super) fn beside(&mut self, subflows: u64) {
-        self.least = (SHARED_AHEAD / subflows.max(1)).clamp(LEAST_AHEAD, MOST_AHEAD);
+    /// Its connection has another part of what this process may have on its way.
+    pub(super) fn allow(&mut self, allowance: &Allowance) {
+        self.least = allowance.chunk();
+        self.first = FIRST.min(allowance.share()).max(self.least);
+        // Where others are busy, the connection's part is enough to find out more.
+        self.first_ahead = if allowance.is_whole() { 2 * FIRST } else { 0 };
     }
 
     pub(super) fn rate(&self) -> u64 {
@@ -98,19 +107,21 @@ impl Pace {
     }
 
     /// Length of a chunk for this subflow, bytes.
-    ///
-    /// Half of what may be on its way at least, so that one is in the socket while the other is acknowledged. A path so slow that
-    /// this counts gains by long ones: the kernel cuts a packet at the end of each.
     pub(super) fn chunk(&self) -> u64 {
         match self.rate {
-            0 => FIRST,
-            rate => bytes(rate, CHUNK).clamp(self.least / 2, LONGEST),
+            0 => self.first,
+            rate => bytes(rate, CHUNK).clamp(self.least, LONGEST),
         }
     }
 
-    /// Bytes that may be on their way: two chunks at least.
+    /// Bytes that may be on their way: two chunks at least, so that one is in the socket while the other is acknowledged.
     pub(super) fn limit(&self) -> u64 {
-        (2 * self.chunk()).max(bytes(self.rate, AHEAD + self.least_rtt))
+        (2 * self.chunk()).max(LEAST_AHEAD).max(bytes(self.rate, AHEAD + self.least_rtt))
+    }
+
+    /// What it delivers in the time that its frames may be on their way, with nothing in any queue.
+    pub(super) fn carries(&self) -> u64 {
+        if self.rate == 0 { self.first_ahead } else { bytes(self.rate, AHEAD + self.empty_rtt) }
     }
 
     /// How long a frame is expected to take that is the last of `ahead` bytes.
@@ -192,7 +203,8 @@ impl Pace {
         }
     }
 
-    pub(super) fn round_trip(&mut self, rtt: Duration) {
+    pub(super) fn round_trip(&mut self, rtt: Duration, least: Duration) {
+        self.empty_rtt = least.min(rtt);
         self.least_rtt = match self.rtt {
             None => rtt,
             // A path that has become longer is believed in slowly: queues look the same.

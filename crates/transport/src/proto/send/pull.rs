@@ -11,8 +11,8 @@ use super::outbox::Part;
 /// call costs more than it gains.
 const WHOLE: u64 = 64 << 10;
 
-/// What one usable subflow may have on its way, in multiples of what it may beside others: nobody else
-/// waits for it.
+/// What the one usable subflow of the one busy connection may have on its way, in multiples of what it may beside others:
+/// nobody else waits for it.
 const ALONE: u64 = 8;
 
 /// A chunk waits for a subflow that would have it delivered sooner by half and by this much.
@@ -47,8 +47,12 @@ impl Sender {
         if self.budget.weight(subflow) == 0 && self.others(bit).any(|other| self.budget.weight(other) > 0) {
             return None;
         }
-        let alone = if self.others(bit).next().is_none() { ALONE } else { 1 };
-        if lane.in_flight() >= lane.pace.limit() * alone || !self.budget.has_tokens(subflow, now) {
+        let spent = if self.is_alone(bit) {
+            lane.in_flight() >= lane.pace.limit() * ALONE
+        } else {
+            lane.in_flight() >= lane.pace.limit() || self.is_spent()
+        };
+        if spent || !self.budget.has_tokens(subflow, now) {
             return None;
         }
         if !self.backlog.is_empty() {
@@ -61,6 +65,35 @@ impl Sender {
         lane.pace.starved(lane.in_flight());
         let idle = lane.flights.len() == 0 && self.good & bit != 0;
         if idle { self.hedge(subflow, now) } else { None }
+    }
+
+    /// Says whether no other subflow of this process than `subflow`, a bit, has anything to carry.
+    fn is_alone(&self, subflow: u8) -> bool {
+        self.allowance.is_whole() && (self.good | subflow).is_power_of_two()
+    }
+
+    /// Says whether the good subflows together have on their way what this connection may.
+    fn is_spent(&self) -> bool {
+        let lanes = || self.others(0).filter_map(|subflow| self.lanes.get(subflow));
+        let carried: u64 = lanes().map(|lane| lane.pace.carries()).sum();
+        lanes().map(Lane::on_its_way).sum::<u64>() >= carried.max(self.allowance.share())
+    }
+
+    /// Subflows, a bit each, whose kernel is to be asked how much it holds: what has arrived and was not told of yet may be all
+    /// that keeps more from being sent.
+    ///
+    /// A receiver tells of little as late as its packets are few, and a link may be faster than this connection's share.
+    pub(crate) fn doubtful(&mut self, now: Instant) -> u8 {
+        let waits = self.outbox.has_next() || !self.backlog.is_empty();
+        let spent = waits && !self.is_alone(0) && self.is_spent();
+        if spent && self.allowance.ask(now) { self.good } else { 0 }
+    }
+
+    /// The subflow's kernel holds so many bytes that the peer's has not acknowledged.
+    pub(crate) fn holds(&mut self, subflow: usize, count: u64) {
+        if let Some(lane) = self.lanes.get_mut(subflow) {
+            lane.stream.left = lane.stream.left.max(lane.stream.pushed.saturating_sub(count));
+        }
     }
 
     /// A chunk that another subflow may not deliver. New ones wait: the oldest are waited for.
