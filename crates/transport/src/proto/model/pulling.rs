@@ -19,6 +19,12 @@ fn a_long_message_is_spread_at_once() {
 #[test]
 fn a_message_behind_others_is_not_cut_small() {
     let mut world = World::new(4);
+    for _ in 0..4 {
+        world.post_send(4 << 20).unwrap();
+        world.post_receive(0);
+        world.rounds(20);
+    }
+    assert!(world.is_done(), "the paths are known to be fast");
     world.post_send(512 << 10).unwrap();
     let parts: usize = (0..4).map(|subflow| world.write(subflow, usize::MAX)).sum();
     assert_eq!(parts, 4 * HEADER + (512 << 10));
@@ -57,9 +63,8 @@ fn a_subflow_is_given_a_bounded_amount() {
     for turn in 0..20 {
         given[turn % 2] += world.write(turn % 2, usize::MAX);
     }
-    // Two chunks of the first size, with their headers.
-    let bound = (256 << 10) + 2 * HEADER;
-    assert_eq!(given, [bound; 2]);
+    // What a connection may have on its way before anything is known, in a chunk for each, with their headers.
+    assert_eq!(given, [(128 << 10) + HEADER; 2]);
     world.finish();
 }
 

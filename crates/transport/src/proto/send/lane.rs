@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::action::{Health, Reason};
+use super::allowance::Allowance;
 use super::flight::Flights;
 use super::outbox::{Part, Source};
 use super::pace::Pace;
@@ -188,7 +189,7 @@ impl Outgoing {
 }
 
 impl Lane {
-    pub(super) fn new(now: Instant) -> Lane {
+    pub(super) fn new(allowance: &Allowance, now: Instant) -> Lane {
         Lane {
             health: Health::Good,
             reported: Health::Good,
@@ -197,7 +198,7 @@ impl Lane {
             incarnation: 0,
             flights: Flights::new(),
             writing: VecDeque::with_capacity(FRAMES),
-            pace: Pace::new(now),
+            pace: Pace::new(allowance, now),
             stream: Stream::default(),
             blocked: false,
             progress: now,

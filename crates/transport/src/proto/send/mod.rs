@@ -71,17 +71,18 @@ impl Sender {
     /// It gives the connection up when nothing has arrived over any of them for `dead_after`.
     pub(crate) fn new(paths: usize, dead_after: Duration, now: Instant) -> Sender {
         let paths = paths.clamp(1, MAX_PATHS);
+        let allowance = Allowance::new(paths, now);
         Sender {
             paths,
             dead_after,
             outbox: Outbox::new(now),
-            lanes: std::array::from_fn(|_| Lane::new(now)),
+            lanes: std::array::from_fn(|_| Lane::new(&allowance, now)),
             backlog: Backlog::new(),
             budget: Budget::new(now),
             good: u8::MAX >> (MAX_PATHS - paths),
             last: None,
             favourite: 0,
-            allowance: Allowance::new(now),
+            allowance,
             posted: 0,
             posted_at: now,
             heard_at: now,

@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use super::allowance::Allowance;
 use super::flight::Flight;
-use crate::proto::SLOW_CHUNK;
 
 /// Time a chunk should take on its subflow.
 ///
@@ -14,9 +13,6 @@ const CHUNK: Duration = Duration::from_millis(2);
 
 /// Longest chunk, bytes. Up to 4 MiB a longer one gains: a tenth of the throughput from 1 MiB on, over veth.
 const LONGEST: u64 = 4 << 20;
-
-/// Length of a chunk on a subflow that has delivered nothing yet.
-const FIRST: u64 = 128 << 10;
 
 /// Time that the frames on their way may take beyond a round trip.
 ///
@@ -33,10 +29,9 @@ const LEAST_AHEAD: u64 = 64 << 10;
 /// What a subflow was seen to do.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pace {
-    /// Length of a chunk, however slow it is; and while nothing is known, with what may be on their way then.
+    /// Length of a chunk, however slow it is; and while nothing is known.
     least: u64,
     first: u64,
-    first_ahead: u64,
     /// Bytes per second; 0: not known.
     rate: u64,
     /// The best in the last seconds.
@@ -60,11 +55,10 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    pub(super) fn new(now: Instant) -> Pace {
+    pub(super) fn new(allowance: &Allowance, now: Instant) -> Pace {
         Pace {
-            least: SLOW_CHUNK,
-            first: FIRST,
-            first_ahead: 2 * FIRST,
+            least: allowance.chunk(),
+            first: allowance.first_chunk(),
             rate: 0,
             peak: 0,
             peak_at: now,
@@ -82,10 +76,7 @@ impl Pace {
 
     /// Its connection has another part of what this process may have on its way.
     pub(super) fn allow(&mut self, allowance: &Allowance) {
-        self.least = allowance.chunk();
-        self.first = FIRST.min(allowance.share()).max(self.least);
-        // Where others are busy, the connection's part is enough to find out more.
-        self.first_ahead = if allowance.is_whole() { 2 * FIRST } else { 0 };
+        (self.least, self.first) = (allowance.chunk(), allowance.first_chunk());
     }
 
     pub(super) fn rate(&self) -> u64 {
@@ -121,7 +112,7 @@ impl Pace {
 
     /// What it delivers in the time that its frames may be on their way, with nothing in any queue.
     pub(super) fn carries(&self) -> u64 {
-        if self.rate == 0 { self.first_ahead } else { bytes(self.rate, AHEAD + self.empty_rtt) }
+        bytes(self.rate, AHEAD + self.empty_rtt)
     }
 
     /// How long a frame is expected to take that is the last of `ahead` bytes.
