@@ -226,10 +226,10 @@ impl Sending {
                     "conn={connection:016x} peer={peer} subflow={index} path=\"{path}\" on trial: {why}"
                 );
             }
-            // It was known to be bad.
-            SubflowState::Down if from == SubflowState::Trial => {
+            // It was known to be bad, or the receiver closes all of them, as it has said.
+            SubflowState::Down if self.core.is_left() || from == SubflowState::Trial => {
                 log::debug!(
-                    "conn={connection:016x} peer={peer} subflow={index} path=\"{path}\" still down: {why}{said}"
+                    "conn={connection:016x} peer={peer} subflow={index} path=\"{path}\" is down: {why}{said}"
                 );
             }
             SubflowState::Suspect | SubflowState::Down => {

@@ -3,6 +3,7 @@
 use srv6_transport::Error;
 
 use crate::pair::{Pair, V4, V6, connect, connector, listen, paths_of, pattern, post, raw, settle, until};
+use crate::warnings;
 
 #[test]
 fn what_was_done_arrives_although_the_sender_has_closed() {
@@ -39,6 +40,25 @@ fn what_was_done_before_the_accept_arrives() {
     let request = post(|| receive.post(raw(&mut to)));
     assert_eq!(settle(|| receive.test(request)).unwrap(), 10_000);
     assert!(to == message);
+}
+
+#[test]
+fn a_receiver_that_closes_when_all_is_done_is_no_reason_to_warn() {
+    warnings::keep();
+    for _ in 0..50 {
+        let Pair { mut send, mut receive } = Pair::new(V4, 4);
+        let (mut from, mut to) = (pattern(1, 4096), vec![0; 4096]);
+        let sent = post(|| send.post(raw(&mut from)));
+        let received = post(|| receive.post(raw(&mut to)));
+        assert_eq!(settle(|| send.test(sent)).unwrap(), 4096);
+        assert_eq!(settle(|| receive.test(received)).unwrap(), 4096);
+        drop(receive);
+        // Until the sender has heard it, in a call or looked after by the watch.
+        let mut more = pattern(2, 4096);
+        let error = until("error", || send.post(raw(&mut more)).err());
+        assert!(matches!(error, Error::PeerClosed { .. }), "{error}");
+        assert_eq!(warnings::about(send.connection()), [""; 0]);
+    }
 }
 
 #[test]

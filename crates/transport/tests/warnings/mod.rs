@@ -28,9 +28,14 @@ pub(crate) fn keep() {
     });
 }
 
-/// The kept warnings that one end of this connection is slow.
-pub(crate) fn slow(connection: u64) -> Vec<String> {
+/// The kept warnings about this connection.
+pub(crate) fn about(connection: u64) -> Vec<String> {
     let lines = KEPT.0.lock().unwrap_or_else(PoisonError::into_inner);
     let conn = format!("conn={connection:016x} ");
-    lines.iter().filter(|line| line.contains(&conn) && line.contains(" is slow: ")).cloned().collect()
+    lines.iter().filter(|line| line.contains(&conn)).cloned().collect()
+}
+
+/// Those that one end of it is slow.
+pub(crate) fn slow(connection: u64) -> Vec<String> {
+    about(connection).into_iter().filter(|line| line.contains(" is slow: ")).collect()
 }

@@ -194,6 +194,11 @@ impl Sender {
         (self.port != 0).then_some(self.port)
     }
 
+    /// Says whether the receiver has said that it closes the connection.
+    pub(crate) fn is_left(&self) -> bool {
+        self.goodbye
+    }
+
     fn apply(&mut self, state: &State, now: Instant) -> Result<(), Violation> {
         let posted = self.outbox.posted();
         if state.complete > posted {
