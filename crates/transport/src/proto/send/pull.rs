@@ -82,7 +82,7 @@ impl Sender {
     /// Subflows, a bit each, whose kernel is to be asked how much it holds: what has arrived and was not told of yet may be all
     /// that keeps more from being sent.
     ///
-    /// A receiver tells of little as late as its packets are few, and a link may be faster than this connection's share.
+    /// A receiver tells of little late, to send few packets: too late for a link that is faster than this connection's share.
     pub(crate) fn doubtful(&mut self, now: Instant) -> u8 {
         let waits = self.outbox.has_next() || !self.backlog.is_empty();
         let spent = waits && !self.is_alone(0) && self.is_spent();
