@@ -318,12 +318,7 @@ impl Sending {
     /// Lets every subflow that has room take what is to be sent.
     fn push(&mut self, request: Option<RequestId>, now: Instant) {
         self.core.beside(Busy::count());
-        let doubtful = self.core.doubtful(now);
-        for (index, line) in self.lines.iter().enumerate().filter(|(index, _)| doubtful & (1 << index) != 0) {
-            if let Some(Ok(count)) = line.subflow.as_ref().map(Subflow::unacknowledged) {
-                self.core.holds(index, count);
-            }
-        }
+        self.look_what_has_left(now);
         let count = self.lines.len();
         let mut open = Open::all(count);
         let mut moved = 0;
@@ -347,6 +342,16 @@ impl Sending {
                     open.remove(at);
                     at += 1;
                 }
+            }
+        }
+    }
+
+    /// Asks the kernel what it still holds, where that may be all that keeps more from being sent.
+    fn look_what_has_left(&mut self, now: Instant) {
+        let doubtful = self.core.doubtful(now);
+        for (index, line) in self.lines.iter().enumerate().filter(|(index, _)| doubtful & (1 << index) != 0) {
+            if let Some(Ok(count)) = line.subflow.as_ref().map(Subflow::unacknowledged) {
+                self.core.holds(index, count);
             }
         }
     }

@@ -1,9 +1,8 @@
-//! What the kernel knows about a subflow: `TCP_INFO`, and `SIOCOUTQ`, which costs a fifth.
+//! What the kernel knows about a subflow: `TCP_INFO` and `SIOCOUTQ`.
 //!
 //! C1 (`tcp(7)`, Linux `include/uapi/linux/tcp.h`): getsockopt writes at most the length it is given,
 //! at the address it is given, during the call. Fields are only ever appended to the structure, so an
 //! older kernel gives a shorter one; what it doesn't know reads as zero here.
-
 //!
 //! C2 (`tcp(7)`, Linux `include/uapi/linux/sockios.h`): `SIOCOUTQ` writes one int, at the address it is given, during the call.
 
@@ -100,7 +99,7 @@ impl TcpInfo {
     }
 }
 
-/// Bytes that were written and not acknowledged, sent or not; 0 once the socket's end has been acknowledged.
+/// Bytes that were written and not acknowledged, sent or not.
 pub(crate) fn unacknowledged(socket: &Socket) -> io::Result<u64> {
     let mut count: libc::c_int = 0;
     // SAFETY: C2: the address is that of `count`; the descriptor is open while borrowed.
@@ -119,6 +118,7 @@ const LEN: libc::socklen_t = 168;
 mod tests {
     use std::io::{Read, Write};
     use std::net::{TcpListener, TcpStream};
+    use std::time::Instant;
 
     use super::*;
 
@@ -143,5 +143,27 @@ mod tests {
         assert!(sent.pmtu >= 60_000 && sent.mss > 10_000, "loopback: {sent:?}");
         assert!(sent.delivery_rate > 0 && sent.window >= 2, "{sent:?}");
         assert_eq!(sent.timeouts, 0);
+    }
+
+    #[test]
+    fn what_the_peer_has_not_acknowledged_is_counted() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut sender = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut receiver, _) = listener.accept().unwrap();
+        sender.set_nonblocking(true).unwrap();
+        let mut written = 0;
+        while let Ok(count) = sender.write(&[7; 100_000]) {
+            written += count;
+        }
+        // The receiver's kernel takes and acknowledges what it has room for.
+        let sender = Socket::from(sender);
+        let held = unacknowledged(&sender).unwrap();
+        assert!(held > 0 && held < written as u64, "{held} of {written}");
+        receiver.read_exact(&mut vec![0; written]).unwrap();
+        let until = Instant::now() + Duration::from_secs(5);
+        while unacknowledged(&sender).unwrap() > 0 {
+            assert!(Instant::now() < until);
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 }

@@ -183,13 +183,14 @@ fn connections_of_one_process_share_out_what_is_on_its_way() {
 #[test]
 fn a_path_that_delivers_has_what_another_leaves() {
     let mut world = over_slow_paths();
-    world.send.beside(4);
+    world.send.beside(7);
     world.post_send(512 << 10).unwrap();
     assert_eq!([1, 0, 1, 0].map(|subflow| world.write(subflow, usize::MAX) > 0), [true, true, false, false]);
     world.up[1] = false;
     while world.health(1) == Health::Good {
         world.advance(Duration::from_millis(1));
-        world.carry(0, 100, 0);
+        // Not dead; so little that it makes no room.
+        world.carry(0, 10, 0);
         world.observe(1);
         world.poll();
     }
