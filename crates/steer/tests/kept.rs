@@ -181,6 +181,26 @@ fn lanes_leave_what_is_denied_and_return() {
 }
 
 #[test]
+fn lanes_opened_during_a_drain_take_the_drained_path_afterwards() {
+    let lab = lab();
+    let steer = start(&lab, config());
+    for pinning in [Pinning::Mark, Pinning::Ports, Pinning::RoutingHeader] {
+        steer.deny(drained(&["spine01"])).wait(PATIENCE).unwrap();
+        let wanted = LanesWanted { count: 4, pinning: Some(pinning), along: Vec::new() };
+        let hold = steer.request_lanes(to(HOST01), wanted);
+        let spines = || -> BTreeSet<String> { lane_spines(&hold).into_iter().collect() };
+        eventually("there are lanes", || !spines().is_empty());
+        assert_eq!(spines(), ["spine00", "spine02", "spine03"].map(String::from).into(), "{pinning}");
+        assert!(!routes(&lab).contains(":1001:1201:"), "{}", routes(&lab));
+        let lifted = steer.deny(Denials::default()).wait(PATIENCE).unwrap();
+        assert_eq!((lifted.moved, spines().len()), (1, 4), "{pinning}: {:?}", lane_spines(&hold));
+        drop(hold);
+        steer.settle(PATIENCE);
+        assert_eq!(routes(&lab), "");
+    }
+}
+
+#[test]
 fn a_fabric_that_shrinks_is_followed_and_one_that_cannot_be_is_not() {
     let lab = lab();
     let folder = tempfile::tempdir().unwrap();

@@ -17,7 +17,7 @@ pub(crate) use avoided::Avoided;
 use parking_lot::Mutex;
 use srv6_fabric::{Flow, Segments};
 use srv6_routes::{Pinning, Slot};
-pub(crate) use ways::{Demand, Ways};
+pub(crate) use ways::{Demand, Pick, Verdict, Ways};
 
 use crate::worker::Job;
 use crate::{OnChange, Steer, Steered};

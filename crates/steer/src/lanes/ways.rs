@@ -37,6 +37,23 @@ pub(crate) struct Demand<'a> {
     pub(crate) present: &'a [Option<usize>],
 }
 
+/// What is known of a way when a connection is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Good,
+    /// It was seen dead a short while ago, and may have come back.
+    Avoided,
+    /// It is drained or bad: nothing is to go there before that is lifted.
+    Denied,
+}
+
+/// The slot that a lane takes, and the way that its route is to lead over if it has none yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Pick {
+    pub(crate) slot: usize,
+    pub(crate) way: usize,
+}
+
 impl Ways {
     /// The ways of a flow, at most one per slot. Of more paths those are taken that share least.
     ///
@@ -123,42 +140,69 @@ impl Ways {
         self.ways.iter().position(|way| way.hops.iter().eq(path.iter().rev()))
     }
 
-    /// The slots that a connection takes, one per lane.
+    /// What a connection takes, one slot per lane.
     ///
-    /// Lanes that have a path to go along come first. The others take slots that no lane has yet, whose paths share as
-    /// little as possible with those taken, and none that is avoided, even if two lanes then take the same one: a lane on a
-    /// dead path couldn't even connect. Where all are avoided, that counts for nothing.
-    pub(crate) fn choose(&self, demand: &Demand<'_>, avoided: impl Fn(&Way) -> bool) -> Vec<usize> {
-        let way_of = |slot: usize| match demand.present.get(slot) {
-            Some(present) => present.and_then(|way| self.ways.get(way)),
-            None => self.ways.get(slot),
-        };
-        let paths: Vec<Path> = (0..self.len())
-            .map(|slot| demand.present.get(slot).copied().flatten().unwrap_or(slot))
-            .filter_map(|way| self.paths.get(way).cloned())
-            .collect();
-        let usable: Vec<usize> =
-            (0..self.len()).filter(|&slot| way_of(slot).is_some_and(|way| !avoided(way))).collect();
-        let usable = if usable.is_empty() { (0..self.len()).collect() } else { usable };
+    /// Lanes that have a path to go along come first. Each of the others takes a slot that no lane has yet, of those over good
+    /// ways the one whose path shares least with those taken. Where there is none any more, it takes one whose way is avoided:
+    /// its socket is tried until the path is back, while a second lane on another path would stay there. Then one whose way is
+    /// denied, over a good one until that is lifted. Only if there are more lanes than slots do two take the same one.
+    pub(crate) fn choose(&self, demand: &Demand<'_>, verdict: impl Fn(&Way) -> Verdict) -> Vec<Pick> {
+        let leads_over = |slot: usize| demand.present.get(slot).copied().unwrap_or(Some(slot));
+        let verdicts: Vec<Verdict> = self.ways.iter().map(verdict).collect();
+        let verdict_of = |way: usize| verdicts.get(way).copied();
+        let is_good = |way: usize| verdict_of(way) == Some(Verdict::Good);
+        let own = |slot: usize| Pick { slot, way: leads_over(slot).unwrap_or(slot) };
+        let paths: Vec<Path> =
+            (0..self.len()).filter_map(|slot| self.paths.get(own(slot).way).cloned()).collect();
 
-        let mut lanes: Vec<Option<usize>> = vec![None; demand.count];
-        let mut taken: Vec<usize> = Vec::new();
+        let mut lanes: Vec<Option<Pick>> = vec![None; demand.count];
+        let mut taken: Vec<Pick> = Vec::new();
+        let any = !verdicts.contains(&Verdict::Good);
         for (lane, path) in lanes.iter_mut().zip(demand.along) {
-            let is_reverse =
-                |slot: &usize| way_of(*slot).is_some_and(|way| way.hops.iter().eq(path.iter().rev()));
-            let matching = || usable.iter().copied().filter(is_reverse);
-            *lane = matching().find(|slot| !taken.contains(slot)).or_else(|| matching().next());
+            let Some(reverse) = self.reverse_of(path).filter(|&way| any || is_good(way)) else { continue };
+            let matching = || (0..self.len()).filter(|&slot| leads_over(slot) == Some(reverse));
+            let is_free = |slot: &usize| taken.iter().all(|pick| pick.slot != *slot);
+            // The peer's lane may be there only as long as its own way is denied.
+            let is_denied = |slot: &usize| leads_over(*slot).and_then(verdict_of) == Some(Verdict::Denied);
+            let denied = || (0..self.len()).filter(is_denied).find(is_free);
+            *lane = matching()
+                .find(is_free)
+                .map(own)
+                .or_else(|| denied().map(|slot| Pick { slot, way: reverse }))
+                .or_else(|| matching().next().map(own));
             taken.extend(*lane);
         }
         for lane in lanes.iter_mut().filter(|lane| lane.is_none()) {
-            let uses = |slot: usize| taken.iter().filter(|&&t| t == slot).count();
-            let fewest = usable.iter().map(|&slot| uses(slot)).min().unwrap_or(0);
-            *lane = least_shared(&paths, &taken, demand.start, |slot| {
-                usable.contains(&slot) && uses(slot) == fewest
+            let uses = |slot: usize| taken.iter().filter(|pick| pick.slot == slot).count();
+            let rank = |slot: usize| match (leads_over(slot).and_then(verdict_of), uses(slot)) {
+                (Some(Verdict::Good), 0) => (0, 0),
+                (Some(Verdict::Avoided), 0) => (1, 0),
+                (Some(Verdict::Denied), 0) => (2, 0),
+                (Some(Verdict::Good), uses) => (3, uses),
+                (Some(_), uses) => (4, uses),
+                // It leads elsewhere than any of ours.
+                (None, uses) => (5, uses),
+            };
+            let least = (0..self.len()).map(rank).min();
+            let slots: Vec<usize> = taken.iter().map(|pick| pick.slot).collect();
+            let slot = least_shared(&paths, &slots, demand.start, |slot| Some(rank(slot)) == least);
+            *lane = slot.map(own).map(|pick| match verdict_of(pick.way) {
+                Some(Verdict::Denied) => {
+                    Pick { way: self.stand_in(&taken, demand.start, is_good).unwrap_or(pick.way), ..pick }
+                }
+                _ => pick,
             });
             taken.extend(*lane);
         }
         lanes.into_iter().flatten().collect()
+    }
+
+    /// The good way over which the fewest of these go; of several, the one that shares least with theirs.
+    fn stand_in(&self, taken: &[Pick], start: usize, is_good: impl Fn(usize) -> bool) -> Option<usize> {
+        let uses = |way: usize| taken.iter().filter(|pick| pick.way == way).count();
+        let fewest = (0..self.len()).filter(|&way| is_good(way)).map(uses).min()?;
+        let ways: Vec<usize> = taken.iter().map(|pick| pick.way).collect();
+        least_shared(&self.paths, &ways, start, |way| is_good(way) && uses(way) == fewest)
     }
 
     /// The way that stands in for a `lost` one beside `others` of the same connection; `None` if all are in use or avoided.
@@ -219,40 +263,74 @@ mod tests {
         assert_eq!(marked.position(&headed.get(3).unwrap().segments), None);
     }
 
-    #[test]
-    fn connections_begin_at_different_paths_and_go_around() {
-        let ways = four();
-        assert_eq!(ways.choose(&free(2, 3), |_| false), [3, 0]);
-        assert_eq!(ways.choose(&free(4, 1), |_| false), [1, 2, 3, 0]);
-        assert_eq!(ways.choose(&free(6, 2), |_| false), [2, 3, 0, 1, 2, 3]);
+    /// Slots that lead over their own ways.
+    fn at_home<const N: usize>(slots: [usize; N]) -> [Pick; N] {
+        slots.map(|slot| Pick { slot, way: slot })
     }
 
     #[test]
-    fn an_avoided_path_is_left_out_while_there_are_others() {
+    fn connections_begin_at_different_paths_and_go_around() {
         let ways = four();
-        let dead = |way: &Way| way.hops.contains(&"spine01".to_owned());
-        assert_eq!(ways.choose(&free(4, 1), dead), [2, 3, 0, 2]);
-        assert_eq!(ways.choose(&free(3, 1), |_| true), [1, 2, 3]);
+        let good = |_: &Way| Verdict::Good;
+        assert_eq!(ways.choose(&free(2, 3), good), at_home([3, 0]));
+        assert_eq!(ways.choose(&free(4, 1), good), at_home([1, 2, 3, 0]));
+        assert_eq!(ways.choose(&free(6, 2), good), at_home([2, 3, 0, 1, 2, 3]));
+    }
+
+    /// What is said of the way over spine01; all others are good.
+    fn over_spine01(verdict: Verdict) -> impl Fn(&Way) -> Verdict {
+        move |way| if way.hops.contains(&"spine01".to_owned()) { verdict } else { Verdict::Good }
+    }
+
+    #[test]
+    fn an_avoided_path_is_taken_after_all_others() {
+        let (ways, dead) = (four(), over_spine01(Verdict::Avoided));
+        assert_eq!(ways.choose(&free(3, 1), &dead), at_home([2, 3, 0]));
+        assert_eq!(ways.choose(&free(4, 1), &dead), at_home([2, 3, 0, 1]));
+        assert_eq!(ways.choose(&free(6, 1), &dead), at_home([2, 3, 0, 1, 2, 3]));
+        assert_eq!(ways.choose(&free(3, 1), |_| Verdict::Avoided), at_home([1, 2, 3]));
         // Slot 1 leads over spine03 now, since the path over spine01 died: there are three paths to choose from, and
         // slots 1 and 3 are the same one.
         let present = [Some(0), Some(3), Some(2), Some(3)];
         let demand = Demand { present: &present, ..free(4, 1) };
-        assert_eq!(ways.choose(&demand, dead), [1, 2, 0, 3]);
-        let unknown = [Some(0), None, Some(2), Some(3)];
-        assert_eq!(ways.choose(&Demand { present: &unknown, ..free(3, 1) }, |_| false), [2, 3, 0]);
+        let moved = Pick { slot: 1, way: 3 };
+        assert_eq!(ways.choose(&demand, &dead)[0], moved);
+        assert_eq!(ways.choose(&demand, &dead)[1..], at_home([2, 0, 3]));
+        let demand = Demand { present: &[Some(0), None, Some(2), Some(3)], ..free(4, 1) };
+        assert_eq!(ways.choose(&demand, |_| Verdict::Good), at_home([2, 3, 0, 2]), "slot 1 is not known");
+    }
+
+    #[test]
+    fn over_a_denied_path_goes_nothing_and_its_slot_leads_over_another() {
+        let (ways, drained) = (four(), over_spine01(Verdict::Denied));
+        assert_eq!(ways.choose(&free(3, 1), &drained), at_home([2, 3, 0]));
+        let chosen = ways.choose(&free(4, 1), &drained);
+        assert_eq!(chosen[..3], at_home([2, 3, 0]));
+        assert_eq!(chosen[3], Pick { slot: 1, way: 2 }, "it can return when the denial is lifted");
+        let along: Vec<Vec<String>> =
+            (0..4).map(|way| ways.get(way).unwrap().hops.iter().rev().cloned().collect()).collect();
+        let chosen = ways.choose(&Demand { along: &along, ..free(4, 0) }, &drained);
+        assert_eq!(chosen, [(0, 0), (1, 0), (2, 2), (3, 3)].map(|(slot, way)| Pick { slot, way }));
+        // The peer's slots do the same.
+        let twice = [2, 3, 0, 2].map(|way: usize| along[way].clone());
+        let chosen = ways.choose(&Demand { along: &twice, ..free(4, 0) }, &drained);
+        assert_eq!(chosen, [(2, 2), (3, 3), (0, 0), (1, 2)].map(|(slot, way)| Pick { slot, way }));
+        // Nothing is better than the paths there are.
+        assert_eq!(ways.choose(&free(5, 3), |_| Verdict::Denied), at_home([3, 0, 1, 2, 3]));
     }
 
     #[test]
     fn acknowledgements_go_back_over_the_peers_switches() {
         let (there, back) = (four(), ways("4x4", "2001:db8:1001::2", "2001:db8:1000::2", Pinning::Mark));
-        let peers = there.choose(&free(4, 2), |_| false);
+        let good = |_: &Way| Verdict::Good;
+        let peers = there.choose(&free(4, 2), good);
         let along: Vec<Vec<String>> =
-            peers.iter().map(|&slot| there.get(slot).unwrap().hops.clone()).collect();
-        let chosen = back.choose(&Demand { along: &along, ..free(4, 0) }, |_| false);
+            peers.iter().map(|pick| there.get(pick.way).unwrap().hops.clone()).collect();
+        let chosen = back.choose(&Demand { along: &along, ..free(4, 0) }, good);
         assert_eq!(chosen, peers, "both ends number the paths alike");
         // One that isn't known, and one said twice, stay in their places.
         let strange = [along[1].clone(), vec!["?".to_owned()], along[0].clone(), along[0].clone()];
-        let chosen = back.choose(&Demand { along: &strange, ..free(4, 0) }, |_| false);
+        let chosen = back.choose(&Demand { along: &strange, ..free(4, 0) }, good);
         assert_eq!((chosen[0], chosen[2], chosen[3]), (peers[1], peers[0], peers[0]));
         assert!(!peers[..2].contains(&chosen[1]), "{chosen:?}");
     }

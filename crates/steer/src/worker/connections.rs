@@ -48,6 +48,8 @@ pub(super) struct Use {
     pub(super) segments: Segments,
     /// Position of that path; `None` for one of another process that isn't among ours.
     pub(super) way: Option<usize>,
+    /// The path that the peer's lane has, if it said one.
+    pub(super) peer: Option<Vec<String>>,
     /// How often this connection's lane has moved.
     pub(super) moves: Moves,
 }
@@ -80,6 +82,17 @@ impl Connection {
             lanes: lanes.collect(),
             spares: (0..self.ways.len()).filter(is_spare).count(),
         }
+    }
+
+    /// Whether the path that a lane's slot leads over is the one that another lane's peer has: they share the slot.
+    pub(super) fn is_met_by_another(&self, lane: usize) -> bool {
+        let meets = |used: &Use| {
+            let reverse = used.peer.as_deref().and_then(|path| self.ways.reverse_of(path));
+            reverse.is_some() && reverse == used.way
+        };
+        let slot = self.uses.get(lane).map(|used| used.slot);
+        let mut others = self.uses.iter().enumerate().filter(|(other, _)| *other != lane);
+        others.any(|(_, used)| Some(used.slot) == slot && meets(used))
     }
 
     /// Tells the connection what its lanes are now.

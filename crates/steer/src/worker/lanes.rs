@@ -9,7 +9,7 @@ use srv6_routes::{Interface, Route, RouteError, RouteKey, RuleKey, Selector, Slo
 
 use super::connections::{Connection, Use, lane_key};
 use super::{Asked, Worker};
-use crate::lanes::{Demand, LanesClaim, Ways};
+use crate::lanes::{Demand, LanesClaim, Pick, Verdict, Ways};
 use crate::report::Moves;
 use crate::resolver::Question;
 use crate::{Lanes, LanesStatus, Pinning, Status, SteerError};
@@ -140,16 +140,21 @@ impl Worker {
             present: &present,
         };
         let now = Instant::now();
-        let avoided = &self.connections.avoided;
-        let denials = &self.denials;
-        let chosen = ways
-            .choose(&demand, |way| avoided.contains(&way.hops, now) || !denials.against(&way.hops).is_none());
+        let chosen = ways.choose(&demand, |way| {
+            if !self.denials.against(&way.hops).is_none() {
+                Verdict::Denied
+            } else if self.connections.avoided.contains(&way.hops, now) {
+                Verdict::Avoided
+            } else {
+                Verdict::Good
+            }
+        });
 
         let mut uses = Vec::with_capacity(chosen.len());
-        for number in chosen {
-            if let (Some(slot), Some(way)) = (Slot::new(number), ways.get(number)) {
-                let (segments, way) = (way.segments.clone(), Some(number));
-                uses.push(Use { slot, segments, way, moves: Moves::new() });
+        for (lane, Pick { slot, way }) in chosen.into_iter().enumerate() {
+            if let (Some(slot), Some(over)) = (Slot::new(slot), ways.get(way)) {
+                let (segments, peer) = (over.segments.clone(), claim.wanted.along.get(lane).cloned());
+                uses.push(Use { slot, segments, way: Some(way), peer, moves: Moves::new() });
             }
         }
         let (routes, rules) = self.needs(flow, pinning, &ways, &uses, interface)?;

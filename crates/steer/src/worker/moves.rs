@@ -45,11 +45,13 @@ impl Worker {
         self.connections.open.insert(number, connection);
     }
 
-    /// Lets a lane take the reverse of the path that the peer's lane has now.
+    /// Lets a lane take the reverse of the path that the peer's lane has now, unless another lane is to stay where both are.
     pub(super) fn follow(&mut self, claim: &LanesClaim, lane: usize, path: &[String]) {
-        let Some(connection) = self.connections.open.get(&claim.number) else { return };
-        let reverse = connection.ways.reverse_of(path);
-        if reverse.is_some() && connection.uses.get(lane).is_some_and(|used| used.way != reverse) {
+        let Some(connection) = self.connections.open.get_mut(&claim.number) else { return };
+        let Some(used) = connection.uses.get_mut(lane) else { return };
+        used.peer = Some(path.to_vec());
+        let (now, reverse) = (used.way, connection.ways.reverse_of(path));
+        if reverse.is_some() && now != reverse && !connection.is_met_by_another(lane) {
             self.change(claim, lane, reverse, Reason::Peer);
         }
     }

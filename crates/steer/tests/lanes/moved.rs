@@ -132,6 +132,17 @@ fn without_a_spare_nothing_changes() {
         send(connect(from, flow, 9000, Some((Pinning::Ports, &before.lanes[1]))).unwrap());
     });
     assert_only_by(&bytes, &before.lanes[1].steered.hops[2], MEGABYTE);
+    // A new connection of as many lanes has it, too, as its last: it would never get it back.
+    let dead = &spines(&before)[1];
+    let opened = lanes(&steer.request_lanes(flow, wanted(4, Some(Pinning::Ports)))).unwrap();
+    let (chosen, mut all) = (spines(&opened), spines(&opened));
+    all.sort();
+    assert_eq!(
+        (chosen.last(), all),
+        (Some(dead), ["spine00", "spine01", "spine02", "spine03"].map(String::from).to_vec())
+    );
+    let fewer = lanes(&steer.request_lanes(flow, wanted(3, Some(Pinning::Ports)))).unwrap();
+    assert!(!spines(&fewer).contains(dead), "{fewer}");
 }
 
 /// Routes go with their interface; the sockets that were on them fall back to the main table until it is back.
@@ -232,4 +243,24 @@ fn acknowledgements_follow_the_data() {
         receiver.settle(PATIENCE);
         assert_eq!((ours(&lab, "host00"), ours(&lab, "host01")), (String::new(), String::new()));
     }
+}
+
+#[test]
+fn a_slot_of_two_lanes_stays_until_both_peers_have_left() {
+    let lab = lab("4x4");
+    let (sender, receiver) = (start(&lab, "host00", config("4x4")), start(&lab, "host01", config("4x4")));
+    let opened = lanes(&sender.request_lanes(flow(HOST00, HOST01), wanted(2, Some(Pinning::Mark)))).unwrap();
+    let [first, second] = [0, 1].map(|lane: usize| opened.lanes[lane].steered.hops.clone());
+    let along = vec![first.clone(), first.clone()];
+    let answering =
+        receiver.request_lanes(flow(HOST01, HOST00), LanesWanted { along, ..wanted(2, Some(Pinning::Mark)) });
+    let before = lanes(&answering).unwrap();
+    assert_eq!(before.lanes[0], before.lanes[1]);
+    answering.follow(0, second.clone());
+    receiver.settle(PATIENCE);
+    assert_eq!(lanes(&answering).unwrap(), before, "the other one's peer is still there");
+    answering.follow(1, second.clone());
+    receiver.settle(PATIENCE);
+    let after = lanes(&answering).unwrap();
+    assert_eq!(spines(&after), [second[2].clone(), second[2].clone()]);
 }
