@@ -305,9 +305,14 @@ impl Routing {
 }
 
 impl Effort {
-    /// About two seconds each without collisions, at any rate; `scale` makes it longer.
-    pub(crate) fn new(scale: f64, mbps: u32) -> Self {
-        let rate = f64::from(mbps) / 200.0;
+    /// As the flags of a bench say.
+    pub(crate) fn of_trials(seconds: Option<u32>, quick: bool, mbps: u32) -> Self {
+        Self::new(seconds.map_or(if quick { 4.0 / 3.0 } else { 2.0 }, f64::from), mbps)
+    }
+
+    /// About as many seconds each without collisions, at any rate.
+    pub(crate) fn new(seconds: f64, mbps: u32) -> Self {
+        let (scale, rate) = (seconds / 2.0, f64::from(mbps) / 200.0);
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "far below 2^32")]
         let times = |count: f64| count.round().max(1.0) as u32;
         Self {
@@ -325,10 +330,12 @@ mod tests {
 
     #[test]
     fn an_effort_takes_as_long_at_any_rate() {
-        let at = |mbps| Effort::new(1.0, mbps);
+        let at = |mbps| Effort::new(2.0, mbps);
         assert_eq!((at(200).ring_bytes, at(200).ring_repeats, at(200).messages), (8 << 20, 4, 24));
         assert_eq!((at(50).ring_bytes, at(50).ring_repeats, at(50).messages), (2 << 20, 4, 6));
         assert_eq!(at(1).messages, 1);
+        let longer = Effort::new(8.0, 200);
+        assert_eq!((longer.ring_bytes, longer.ring_repeats, longer.messages), (8 << 20, 16, 96));
     }
 
     #[test]

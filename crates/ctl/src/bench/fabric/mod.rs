@@ -34,6 +34,9 @@ pub(crate) struct FabricArgs {
     /// ECMP trials of each workload; a third as many of each steered one [default: 30, quick: 6]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     trials: Option<u32>,
+    /// How long a trial takes without collisions, in seconds [default: 2, quick: 1.3]
+    #[arg(long, value_name = "S", value_parser = clap::value_parser!(u32).range(1..=10))]
+    seconds: Option<u32>,
     /// Fewer and shorter trials: about a minute and a half
     #[arg(long)]
     quick: bool,
@@ -84,7 +87,7 @@ fn measure(args: &FabricArgs, plugin: &Path, scene: &Scene) -> anyhow::Result<Re
     let shaped = Shaped::up(&args.topology, args.rate)?;
     let server = path_server(&shaped.lab, &args.topology).context("starting the path server")?;
     let routings = [Routing::Ecmp, Routing::Spread, Routing::Load(server.url()), Routing::Multipath];
-    let effort = Effort::new(if args.quick { 0.67 } else { 1.0 }, args.rate);
+    let effort = Effort::of_trials(args.seconds, args.quick, args.rate);
     let trials = args.trials.unwrap_or(if args.quick { 6 } else { 30 });
     let comparison = Comparison::measure(scene, plugin, &shaped, &routings, trials, &effort)?;
     let mut throughput = BTreeMap::new();

@@ -54,6 +54,9 @@ pub(crate) struct MultipathArgs {
     /// ECMP trials of each workload [default: 30, quick: 8]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     trials: Option<u32>,
+    /// How long a trial of the shaped fabric takes without collisions, in seconds [default: 2, quick: 1.3]
+    #[arg(long, value_name = "S", value_parser = clap::value_parser!(u32).range(1..=10))]
+    seconds: Option<u32>,
     /// Runs of each failure [default: 20, quick: 5]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     runs: Option<u32>,
@@ -92,6 +95,7 @@ struct Bench {
     rate: u32,
     rounds: u32,
     trials: u32,
+    seconds: Option<u32>,
     runs: u32,
     quick: bool,
 }
@@ -130,6 +134,7 @@ pub(super) fn run(args: &MultipathArgs) -> anyhow::Result<()> {
         rate: args.rate,
         rounds: or(args.rounds, 7, 3),
         trials: or(args.trials, 30, 8),
+        seconds: args.seconds,
         runs: or(args.runs, 20, 5),
         quick: args.quick,
         scene: Scene::new("multipath")?,
@@ -189,7 +194,7 @@ impl Bench {
     fn compare(&self) -> anyhow::Result<Comparison> {
         let shaped = Shaped::up(&self.fabric, self.rate)?;
         let routings = [Routing::Ecmp, Routing::Spread, Routing::Multipath];
-        let effort = Effort::new(if self.quick { 0.67 } else { 1.0 }, self.rate);
+        let effort = Effort::of_trials(self.seconds, self.quick, self.rate);
         Comparison::measure(&self.scene, &self.plugin, &shaped, &routings, self.trials, &effort)
     }
 }
