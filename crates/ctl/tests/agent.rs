@@ -6,6 +6,7 @@
     reason = "tests: a panic is the failure"
 )]
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -99,7 +100,11 @@ fn main() -> ExitCode {
         killed();
         Ok(())
     });
-    libtest_mimic::run(&Arguments::from_args(), vec![drained, killed]).exit_code()
+    let begun = Trial::test("a_job_that_begins_during_a_drain_has_all_paths_after_it", || {
+        begun_during_a_drain();
+        Ok(())
+    });
+    libtest_mimic::run(&Arguments::from_args(), vec![drained, killed, begun]).exit_code()
 }
 
 fn fabric() -> PathBuf {
@@ -295,42 +300,94 @@ fn watched(scene: &Scene, listing: &[&str]) -> Vec<Value> {
     listed
 }
 
+/// An all-reduce over the multipath transport between two hosts, whose ranks have what they need from the agent.
+struct Job<'a> {
+    scene: &'a Scene,
+    ranks: Vec<Program>,
+}
+
+impl<'a> Job<'a> {
+    const HOSTS: [&'static str; 2] = ["host00", "host01"];
+
+    fn start(scene: &'a Scene, iterations: &str) -> Self {
+        let plugin = std::env::current_exe().unwrap().with_file_name("libnccl_net_srv6.so");
+        let start = |(rank, host): (usize, &&str)| {
+            let mut command = scene.lab.node(host).unwrap().command(env!("CARGO_BIN_EXE_srv6ctl"));
+            command.args([
+                "bench",
+                "all-reduce",
+                "-b",
+                "1M",
+                "-e",
+                "1M",
+                "-w",
+                "1",
+                "-n",
+                iterations,
+                "--plugin",
+            ]);
+            command
+                .arg(&plugin)
+                .env("RANK", rank.to_string())
+                .env("WORLD_SIZE", Self::HOSTS.len().to_string());
+            command.env("MASTER_ADDR", scene.lab.management_address("host00").unwrap().to_string());
+            command.env("MASTER_PORT", "29500").env("NCCL_SOCKET_IFNAME", "=eth1");
+            command.env("NCCL_SOCKET_FAMILY", "AF_INET6").env("NCCL_DEBUG", "INFO");
+            command.env("SRV6_TRANSPORT", "multipath").env("SRV6_MODE", "agent").env("SRV6_STRICT", "1");
+            command.env("SRV6_AGENT_SOCKET", scene.folder.path().join("agent.sock"));
+            command.env("SRV6_CONNECT_TIMEOUT_MS", "60000").stdin(Stdio::null());
+            command.stdout(File::create(Self::file(scene, rank, "out")).unwrap());
+            command.stderr(File::create(Self::file(scene, rank, "err")).unwrap());
+            Program(command.spawn().unwrap())
+        };
+        Self { scene, ranks: Self::HOSTS.iter().enumerate().map(start).collect() }
+    }
+
+    fn file(scene: &Scene, rank: usize, kind: &str) -> PathBuf {
+        scene.folder.path().join(format!("{rank}.{kind}"))
+    }
+
+    fn said(&self, rank: usize) -> String {
+        std::fs::read_to_string(Self::file(self.scene, rank, "err")).unwrap()
+    }
+
+    /// Waits until the first host has sent so many more bytes.
+    fn more(&self, bytes: u64) {
+        let sent = || self.scene.lab.sent_by("host00").unwrap().values().sum::<u64>();
+        let goal = sent() + bytes;
+        eventually("the job sends", || sent() >= goal);
+    }
+
+    fn is_running(&mut self) -> bool {
+        self.ranks.iter_mut().all(|rank| rank.0.try_wait().unwrap().is_none())
+    }
+
+    /// Waits for its end, and gives the first rank's table.
+    fn end(mut self) -> String {
+        for rank in 0..self.ranks.len() {
+            let status = self.ranks[rank].0.wait().unwrap();
+            assert!(status.success(), "rank {rank}: {status}\n{}", self.said(rank));
+            assert!(!self.said(rank).contains("goes unsteered"), "{}", self.said(rank));
+        }
+        std::fs::read_to_string(Self::file(self.scene, 0, "out")).unwrap()
+    }
+}
+
 fn killed() {
     let scene = Scene::start();
     let mut agent = Running::start(&scene);
-    let hosts = ["host00", "host01"];
-    let plugin = std::env::current_exe().unwrap().with_file_name("libnccl_net_srv6.so");
-    let file = |rank: usize, kind: &str| scene.folder.path().join(format!("{rank}.{kind}"));
-    let start = |(rank, host): (usize, &&str)| {
-        let mut command = scene.lab.node(host).unwrap().command(env!("CARGO_BIN_EXE_srv6ctl"));
-        command.args(["bench", "all-reduce", "-b", "1M", "-e", "1M", "-n", "1500", "-w", "1", "--plugin"]);
-        command.arg(&plugin).env("RANK", rank.to_string()).env("WORLD_SIZE", hosts.len().to_string());
-        command.env("MASTER_ADDR", scene.lab.management_address("host00").unwrap().to_string());
-        command.env("MASTER_PORT", "29500").env("NCCL_SOCKET_IFNAME", "=eth1");
-        command.env("NCCL_SOCKET_FAMILY", "AF_INET6").env("NCCL_DEBUG", "INFO");
-        command.env("SRV6_TRANSPORT", "multipath").env("SRV6_MODE", "agent").env("SRV6_STRICT", "1");
-        command.env("SRV6_AGENT_SOCKET", scene.folder.path().join("agent.sock"));
-        command.env("SRV6_CONNECT_TIMEOUT_MS", "60000").stdin(Stdio::null());
-        command.stdout(File::create(file(rank, "out")).unwrap());
-        command.stderr(File::create(file(rank, "err")).unwrap());
-        Program(command.spawn().unwrap())
-    };
-    let mut ranks: Vec<Program> = hosts.iter().enumerate().map(start).collect();
-    let said = |rank: usize| std::fs::read_to_string(file(rank, "err")).unwrap();
-    let routes =
-        |host: &str| scene.lab.node(host).unwrap().sh("ip -6 route show table all proto 83").unwrap();
-    let sent = || scene.lab.sent_by("host00").unwrap().values().sum::<u64>();
-    let more = |bytes: u64| {
-        let goal = sent() + bytes;
-        eventually("the job sends", || sent() >= goal);
+    let mut job = Job::start(&scene, "1500");
+    let routes = || {
+        Job::HOSTS
+            .map(|host| scene.lab.node(host).unwrap().sh("ip -6 route show table all proto 83").unwrap())
     };
     let registered = || {
         let flows = scene.json(&["flows", "--json"]);
         let flows = flows.as_array().unwrap();
         flows.iter().filter(|flow| flow["state"] == "ready").count()
     };
-    more(20_000_000);
-    let (flows, kept) = (registered(), hosts.map(routes));
+    job.more(20_000_000);
+    let (flows, kept) = (registered(), routes());
     assert!(flows >= 2 && kept.iter().all(|routes| routes.contains("encap seg6")), "{flows} {kept:?}");
     let slots = scene.json(&["hints", "set", "all", "700,300", "--json"])["set"].as_u64().unwrap();
     assert!(slots > 0, "lanes have slots");
@@ -340,21 +397,46 @@ fn killed() {
     for _ in 0..2 {
         // SIGKILL.
         drop(agent);
-        more(20_000_000);
-        assert_eq!(hosts.map(routes), kept);
+        job.more(20_000_000);
+        assert_eq!(routes(), kept);
         agent = Running::start(&scene);
         eventually("all is registered again", || registered() == flows);
-        more(20_000_000);
-        assert_eq!(hosts.map(routes), kept);
+        job.more(20_000_000);
+        assert_eq!(routes(), kept);
     }
-    let running = |rank: &mut Program| rank.0.try_wait().unwrap().is_none();
-    assert!(ranks.iter_mut().all(running), "it was over before the last agent: {}", said(0));
-    for (rank, program) in ranks.iter_mut().enumerate() {
-        let status = program.0.wait().unwrap();
-        assert!(status.success(), "rank {rank}: {status}\n{}", said(rank));
-        assert!(!said(rank).contains("goes unsteered"), "{}", said(rank));
-    }
-    let table = std::fs::read_to_string(file(0, "out")).unwrap();
+    assert!(job.is_running(), "it was over before the last agent: {}", job.said(0));
+    let table = job.end();
     assert!(table.contains("# Out of bounds values : 0 OK"), "{table}");
-    eventually("its routes go with it", || hosts.map(routes) == ["", ""]);
+    eventually("its routes go with it", || routes() == ["", ""]);
+}
+
+fn begun_during_a_drain() {
+    let scene = Scene::start();
+    let _agent = Running::start(&scene);
+    scene.json(&["drain", "spine01", "--wait", "60", "--json"]);
+    let before = scene.carried("spine01");
+    let mut job = Job::start(&scene, "1000000");
+    // Of each connection that the first host sends over, the spines of its subflows.
+    let spines = || -> Vec<BTreeSet<String>> {
+        let listing = scene.json(&["connections", "--json"]);
+        let processes = listing["processes"].as_array().unwrap();
+        let connections = processes.iter().flat_map(|process| process["connections"].as_array().unwrap());
+        let sending = connections.filter(|connection| connection["direction"] == "send");
+        let spine =
+            |subflow: &Value| subflow["path"].as_str().unwrap().split(" > ").nth(2).unwrap().to_owned();
+        sending.map(|one| one["subflows"].as_array().unwrap().iter().map(spine).collect()).collect()
+    };
+    let all_over = |wanted: &[&str]| {
+        let (seen, wanted) = (spines(), wanted.iter().map(|&spine| spine.to_owned()).collect());
+        !seen.is_empty() && seen.iter().all(|spines| *spines == wanted)
+    };
+    job.more(20_000_000);
+    eventually("all go over three spines", || all_over(&["spine00", "spine02", "spine03"]));
+    assert!(scene.carried("spine01") - before < 1_000_000, "{}", scene.carried("spine01") - before);
+    scene.json(&["undrain", "spine01", "--json"]);
+    eventually("all go over four", || all_over(&["spine00", "spine01", "spine02", "spine03"]));
+    let before = scene.carried("spine01");
+    job.more(40_000_000);
+    assert!(scene.carried("spine01") - before > 4_000_000, "{}", scene.carried("spine01") - before);
+    assert!(job.is_running(), "{}", job.said(0));
 }

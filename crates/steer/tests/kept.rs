@@ -201,6 +201,23 @@ fn lanes_opened_during_a_drain_take_the_drained_path_afterwards() {
 }
 
 #[test]
+fn acknowledgements_follow_the_peer_to_nothing_that_is_drained_here() {
+    let lab = lab();
+    let steer = start(&lab, config());
+    let peers = |spine: &str| ["host01", "leaf01", spine, "leaf00", "host00"].map(String::from).to_vec();
+    let wanted = LanesWanted { count: 1, pinning: Some(Pinning::Mark), along: vec![peers("spine02")] };
+    let hold = steer.request_lanes(to(HOST01), wanted);
+    eventually("it goes along", || lane_spines(&hold) == ["spine02"]);
+    steer.deny(drained(&["spine01"])).wait(PATIENCE).unwrap();
+    hold.follow(0, peers("spine01"));
+    steer.settle(PATIENCE);
+    assert_eq!(lane_spines(&hold), ["spine02"]);
+    steer.deny(Denials::default()).wait(PATIENCE).unwrap();
+    hold.follow(0, peers("spine01"));
+    eventually("it follows", || lane_spines(&hold) == ["spine01"]);
+}
+
+#[test]
 fn a_fabric_that_shrinks_is_followed_and_one_that_cannot_be_is_not() {
     let lab = lab();
     let folder = tempfile::tempdir().unwrap();

@@ -160,7 +160,9 @@ impl Ways {
         let any = !verdicts.contains(&Verdict::Good);
         for (lane, path) in lanes.iter_mut().zip(demand.along) {
             let Some(reverse) = self.reverse_of(path).filter(|&way| any || is_good(way)) else { continue };
-            let matching = || (0..self.len()).filter(|&slot| leads_over(slot) == Some(reverse));
+            // Its own slot goes first, as at the peer: a slot that stands in there is its lane's that comes later.
+            let slots = || std::iter::once(reverse).chain(0..self.len());
+            let matching = || slots().filter(|&slot| leads_over(slot) == Some(reverse));
             let is_free = |slot: &usize| taken.iter().all(|pick| pick.slot != *slot);
             // The peer's lane may be there only as long as its own way is denied.
             let is_denied = |slot: &usize| leads_over(*slot).and_then(verdict_of) == Some(Verdict::Denied);
@@ -314,7 +316,10 @@ mod tests {
         // The peer's slots do the same.
         let twice = [2, 3, 0, 2].map(|way: usize| along[way].clone());
         let chosen = ways.choose(&Demand { along: &twice, ..free(4, 0) }, &drained);
-        assert_eq!(chosen, [(2, 2), (3, 3), (0, 0), (1, 2)].map(|(slot, way)| Pick { slot, way }));
+        let wanted = [(2, 2), (3, 3), (0, 0), (1, 2)].map(|(slot, way)| Pick { slot, way });
+        assert_eq!(chosen, wanted);
+        let demand = Demand { along: &twice, present: &[Some(0), Some(2), Some(2), Some(3)], ..free(4, 0) };
+        assert_eq!(ways.choose(&demand, &drained), wanted, "also where the slot stands in already");
         // Nothing is better than the paths there are.
         assert_eq!(ways.choose(&free(5, 3), |_| Verdict::Denied), at_home([3, 0, 1, 2, 3]));
     }

@@ -45,13 +45,20 @@ impl Worker {
         self.connections.open.insert(number, connection);
     }
 
-    /// Lets a lane take the reverse of the path that the peer's lane has now, unless another lane is to stay where both are.
+    /// Lets a lane take the reverse of the path that the peer's lane has now, unless another lane is to stay where both are, or
+    /// something is against it here.
     pub(super) fn follow(&mut self, claim: &LanesClaim, lane: usize, path: &[String]) {
         let Some(connection) = self.connections.open.get_mut(&claim.number) else { return };
         let Some(used) = connection.uses.get_mut(lane) else { return };
         used.peer = Some(path.to_vec());
         let (now, reverse) = (used.way, connection.ways.reverse_of(path));
-        if reverse.is_some() && now != reverse && !connection.is_met_by_another(lane) {
+        let against = |way: Option<usize>| {
+            way.and_then(|way| connection.ways.get(way))
+                .map(|way| self.denials.against(&way.hops))
+                .unwrap_or_default()
+        };
+        let stays = now == reverse || against(reverse) > against(now) || connection.is_met_by_another(lane);
+        if reverse.is_some() && !stays {
             self.change(claim, lane, reverse, Reason::Peer);
         }
     }
