@@ -74,8 +74,9 @@ impl Listening {
 /// Asks for lanes back to the sender; none if it is on this host, or isn't on lanes itself.
 fn ask(source: &dyn LaneSource, comm: &RecvComm, terms: Terms, now: Instant) -> Option<Asking> {
     let subflows = comm.stats().subflows;
-    let first = subflows.first()?;
-    let (src, dst) = (first.local.ip().to_canonical(), first.peer.ip().to_canonical());
+    // One whose path is dead isn't there yet, and has no address here.
+    let there = subflows.iter().find(|subflow| subflow.local.port() != 0)?;
+    let (src, dst) = (there.local.ip().to_canonical(), there.peer.ip().to_canonical());
     let along: Vec<Vec<String>> =
         subflows.iter().map(|subflow| subflow.path.split(ARROW).map(str::to_owned).collect()).collect();
     let unpinned = along.iter().all(|hops| hops.len() < 2);

@@ -98,3 +98,42 @@ fn a_third_process_sees_every_path_of_a_job_and_which_one_has_died() {
         assert!(!sockets.contains("srv6/connections"), "{sockets}");
     }
 }
+
+/// A spine that is dead when a job begins is missed by its connections until it is back, in both directions; which of their
+/// subflows go over it is another one for each.
+#[test]
+fn a_job_that_begins_beside_a_dead_spine_has_it_when_it_is_back() {
+    let scene = Scene::raise("begins");
+    let hosts = &scene.hosts()[..2];
+    scene.lab.fail("spine01", Fault::Silent).unwrap();
+    let mut job = scene.start("job", 29500, hosts, &ENDLESS, &[("SRV6_STRICT", "1")]);
+    let missing = |connection: &Value| {
+        let subflows = subflows(connection);
+        let missing: Vec<&Value> = subflows.iter().filter(|subflow| subflow["bytes"] == 0).collect();
+        missing.len() == 1 && missing[0]["state"] == "down" && subflows.len() == 4
+    };
+    for host in hosts {
+        for direction in ["send", "receive"] {
+            connection(&scene, host, |one| one["direction"] == direction && missing(one));
+        }
+    }
+    scene.lab.heal("spine01").unwrap();
+    for host in hosts {
+        for (direction, number) in [("send", 0), ("send", 3), ("receive", 0), ("receive", 3)] {
+            let healed = |one: &Value| {
+                let subflow = &subflows(one)[number];
+                one["direction"] == direction
+                    && subflow["path"].as_str().unwrap().contains(" > spine01 > ")
+                    && subflow["state"] == "good"
+                    && subflow["bytes"].as_u64() > Some(0)
+            };
+            connection(&scene, host, healed);
+        }
+    }
+    assert!(job.is_running());
+    job.kill(0);
+    let outcome = job.wait(crate::LIMIT);
+    for log in &outcome.logs {
+        assert!(!log.contains("unsteered: "), "{log}");
+    }
+}

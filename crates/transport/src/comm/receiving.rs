@@ -118,7 +118,7 @@ impl Receiving {
             poller.add(door.socket(), Token::Door.encode()).map_err(failed)?;
             core.set_port(door.port());
         }
-        Ok(Receiving {
+        let mut receiving = Receiving {
             connection,
             terms,
             config: *config,
@@ -131,7 +131,7 @@ impl Receiving {
             door,
             poller,
             published: Published::new(connection, Direction::Receive, places, now),
-            touched: 0,
+            touched: (1 << paths) - 1,
             failed: None,
             buffers: [RawBuf::EMPTY; MAX_REQUESTS],
             scratch: Box::new_uninit_slice(SCRATCH),
@@ -140,7 +140,9 @@ impl Receiving {
             untold: 0,
             rest: Rest::default(),
             first: 0,
-        })
+        };
+        receiving.publish();
+        Ok(receiving)
     }
 
     pub(super) fn post(&mut self, buffer: RawBuf) -> Result<Option<RequestId>> {

@@ -1,6 +1,7 @@
 //! What a sender does in one call: hear, judge, act, send.
 
 use std::io::{self, IoSlice};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -108,7 +109,9 @@ impl Sending {
                 }
                 None => {
                     core.closed(index, Closing::Failed, now);
-                    places.push(Place::nowhere(path, peer, peer));
+                    let any = if peer.is_ipv4() { IpAddr::from([0; 4]) } else { IpAddr::from([0; 16]) };
+                    let local = SocketAddr::new(origin.source.unwrap_or(any), 0);
+                    places.push(Place::nowhere(path, local, peer));
                 }
             }
             lines.push(line);

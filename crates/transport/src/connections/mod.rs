@@ -53,7 +53,7 @@ pub struct SubflowStats {
     /// Its path: names of hops joined by ` > `, empty where nobody knows.
     #[serde(with = "document::text")]
     pub path: Arc<str>,
-    /// Our end, of the newest socket.
+    /// Our end, of the newest socket; port 0 as long as there was none.
     pub local: SocketAddr,
     /// The peer's end, of the newest socket.
     pub peer: SocketAddr,
