@@ -5,6 +5,7 @@
 //! [`LanesHold::avoid`].
 
 mod avoided;
+mod choosing;
 mod ways;
 
 use std::fmt;
@@ -14,10 +15,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 pub(crate) use avoided::Avoided;
+pub(crate) use choosing::{Demand, Pick, Verdict};
 use parking_lot::Mutex;
 use srv6_fabric::{Flow, Segments};
 use srv6_routes::{Pinning, Slot};
-pub(crate) use ways::{Demand, Pick, Verdict, Ways};
+pub(crate) use ways::Ways;
 
 use crate::worker::Job;
 use crate::{OnChange, Steer, Steered};

@@ -7,6 +7,7 @@ use srv6_fabric::{
 use srv6_paths::Answer;
 use srv6_routes::{Pinning, SLOTS};
 
+use super::choosing::{Choosing, Demand, Pick, Verdict};
 use crate::Config;
 use crate::choice::{Ends, encoding};
 
@@ -14,7 +15,7 @@ use crate::choice::{Ends, encoding};
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Ways {
     ways: Vec<Way>,
-    paths: Vec<Path>,
+    pub(super) paths: Vec<Path>,
     /// Where the first connection of the flow begins.
     pub(crate) start: usize,
 }
@@ -25,33 +26,6 @@ pub(crate) struct Way {
     pub(crate) hops: Vec<String>,
     pub(crate) segments: Segments,
     pub(crate) mtu: Option<u32>,
-}
-
-/// What a connection wants of the ways.
-#[derive(Debug)]
-pub(crate) struct Demand<'a> {
-    pub(crate) count: usize,
-    pub(crate) start: usize,
-    pub(crate) along: &'a [Vec<String>],
-    /// The way that each slot leads over now, by slot; `None` where it is none of ours.
-    pub(crate) present: &'a [Option<usize>],
-}
-
-/// What is known of a way when a connection is opened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    Good,
-    /// It was seen dead a short while ago, and may have come back.
-    Avoided,
-    /// It is drained or bad: nothing is to go there before that is lifted.
-    Denied,
-}
-
-/// The slot that a lane takes, and the way that its route is to lead over if it has none yet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Pick {
-    pub(crate) slot: usize,
-    pub(crate) way: usize,
 }
 
 impl Ways {
@@ -147,64 +121,11 @@ impl Ways {
     /// its socket is tried until the path is back, while a second lane on another path would stay there. Then one whose way is
     /// denied, over a good one until that is lifted. Only if there are more lanes than slots do two take the same one.
     pub(crate) fn choose(&self, demand: &Demand<'_>, verdict: impl Fn(&Way) -> Verdict) -> Vec<Pick> {
-        let leads_over = |slot: usize| demand.present.get(slot).copied().unwrap_or(Some(slot));
-        let verdicts: Vec<Verdict> = self.ways.iter().map(verdict).collect();
-        let verdict_of = |way: usize| verdicts.get(way).copied();
-        let is_good = |way: usize| verdict_of(way) == Some(Verdict::Good);
-        let own = |slot: usize| Pick { slot, way: leads_over(slot).unwrap_or(slot) };
-        let paths: Vec<Path> =
-            (0..self.len()).filter_map(|slot| self.paths.get(own(slot).way).cloned()).collect();
-
-        let mut lanes: Vec<Option<Pick>> = vec![None; demand.count];
-        let mut taken: Vec<Pick> = Vec::new();
-        let any = !verdicts.contains(&Verdict::Good);
-        for (lane, path) in lanes.iter_mut().zip(demand.along) {
-            let Some(reverse) = self.reverse_of(path).filter(|&way| any || is_good(way)) else { continue };
-            // Its own slot goes first, as at the peer: a slot that stands in there is its lane's that comes later.
-            let slots = || std::iter::once(reverse).chain(0..self.len());
-            let matching = || slots().filter(|&slot| leads_over(slot) == Some(reverse));
-            let is_free = |slot: &usize| taken.iter().all(|pick| pick.slot != *slot);
-            // The peer's lane may be there only as long as its own way is denied.
-            let is_denied = |slot: &usize| leads_over(*slot).and_then(verdict_of) == Some(Verdict::Denied);
-            let denied = || (0..self.len()).filter(is_denied).find(is_free);
-            *lane = matching()
-                .find(is_free)
-                .map(own)
-                .or_else(|| denied().map(|slot| Pick { slot, way: reverse }))
-                .or_else(|| matching().next().map(own));
-            taken.extend(*lane);
-        }
-        for lane in lanes.iter_mut().filter(|lane| lane.is_none()) {
-            let uses = |slot: usize| taken.iter().filter(|pick| pick.slot == slot).count();
-            let rank = |slot: usize| match (leads_over(slot).and_then(verdict_of), uses(slot)) {
-                (Some(Verdict::Good), 0) => (0, 0),
-                (Some(Verdict::Avoided), 0) => (1, 0),
-                (Some(Verdict::Denied), 0) => (2, 0),
-                (Some(Verdict::Good), uses) => (3, uses),
-                (Some(_), uses) => (4, uses),
-                // It leads elsewhere than any of ours.
-                (None, uses) => (5, uses),
-            };
-            let least = (0..self.len()).map(rank).min();
-            let slots: Vec<usize> = taken.iter().map(|pick| pick.slot).collect();
-            let slot = least_shared(&paths, &slots, demand.start, |slot| Some(rank(slot)) == least);
-            *lane = slot.map(own).map(|pick| match verdict_of(pick.way) {
-                Some(Verdict::Denied) => {
-                    Pick { way: self.stand_in(&taken, demand.start, is_good).unwrap_or(pick.way), ..pick }
-                }
-                _ => pick,
-            });
-            taken.extend(*lane);
-        }
-        lanes.into_iter().flatten().collect()
-    }
-
-    /// The good way over which the fewest of these go; of several, the one that shares least with theirs.
-    fn stand_in(&self, taken: &[Pick], start: usize, is_good: impl Fn(usize) -> bool) -> Option<usize> {
-        let uses = |way: usize| taken.iter().filter(|pick| pick.way == way).count();
-        let fewest = (0..self.len()).filter(|&way| is_good(way)).map(uses).min()?;
-        let ways: Vec<usize> = taken.iter().map(|pick| pick.way).collect();
-        least_shared(&self.paths, &ways, start, |way| is_good(way) && uses(way) == fewest)
+        let mut choosing = Choosing::new(self, demand, verdict);
+        let along = demand.along.iter().take(demand.count);
+        let mut lanes: Vec<Option<Pick>> = along.map(|path| choosing.along(path)).collect();
+        lanes.resize(demand.count, None);
+        lanes.into_iter().filter_map(|lane| lane.or_else(|| choosing.anywhere())).collect()
     }
 
     /// The way that stands in for a `lost` one beside `others` of the same connection; `None` if all are in use or avoided.
