@@ -313,23 +313,9 @@ impl<'a> Job<'a> {
         let plugin = std::env::current_exe().unwrap().with_file_name("libnccl_net_srv6.so");
         let start = |(rank, host): (usize, &&str)| {
             let mut command = scene.lab.node(host).unwrap().command(env!("CARGO_BIN_EXE_srv6ctl"));
-            command.args([
-                "bench",
-                "all-reduce",
-                "-b",
-                "1M",
-                "-e",
-                "1M",
-                "-w",
-                "1",
-                "-n",
-                iterations,
-                "--plugin",
-            ]);
-            command
-                .arg(&plugin)
-                .env("RANK", rank.to_string())
-                .env("WORLD_SIZE", Self::HOSTS.len().to_string());
+            command.args(["bench", "all-reduce", "-b", "1M", "-e", "1M", "-w", "1", "-n", iterations]);
+            command.arg("--plugin").arg(&plugin);
+            command.env("RANK", rank.to_string()).env("WORLD_SIZE", Self::HOSTS.len().to_string());
             command.env("MASTER_ADDR", scene.lab.management_address("host00").unwrap().to_string());
             command.env("MASTER_PORT", "29500").env("NCCL_SOCKET_IFNAME", "=eth1");
             command.env("NCCL_SOCKET_FAMILY", "AF_INET6").env("NCCL_DEBUG", "INFO");

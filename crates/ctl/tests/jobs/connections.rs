@@ -99,8 +99,8 @@ fn a_third_process_sees_every_path_of_a_job_and_which_one_has_died() {
     }
 }
 
-/// A spine that is dead when a job begins is missed by its connections until it is back, in both directions; which of their
-/// subflows go over it is another one for each.
+/// Connections begin without the subflow over the dead spine, and get it later. Of two connections between two hosts it is the
+/// first subflow of one and the last of the other.
 #[test]
 fn a_job_that_begins_beside_a_dead_spine_has_it_when_it_is_back() {
     let scene = Scene::raise("begins");

@@ -132,7 +132,7 @@ fn without_a_spare_nothing_changes() {
         send(connect(from, flow, 9000, Some((Pinning::Ports, &before.lanes[1]))).unwrap());
     });
     assert_only_by(&bytes, &before.lanes[1].steered.hops[2], MEGABYTE);
-    // A new connection of as many lanes has it, too, as its last: it would never get it back.
+    // A new connection with a lane for each path has the dead one as its last, and so gets it when it is back.
     let dead = &spines(&before)[1];
     let opened = lanes(&steer.request_lanes(flow, wanted(4, Some(Pinning::Ports)))).unwrap();
     let (chosen, mut all) = (spines(&opened), spines(&opened));

@@ -97,7 +97,7 @@ impl Receiving {
         for ((index, welcomed), line) in subflows.into_iter().enumerate().zip(&mut lines) {
             let Some(Welcomed { arrival, hello }) = welcomed else {
                 core.closed(index, Closing::Failed, now);
-                places.push(Place::nowhere("".into(), nobody, peer));
+                places.push(Place::nowhere("".into(), None, peer));
                 continue;
             };
             let failed = |source| Error::Subflow {

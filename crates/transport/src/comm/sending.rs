@@ -1,7 +1,6 @@
 //! What a sender does in one call: hear, judge, act, send.
 
 use std::io::{self, IoSlice};
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -109,9 +108,7 @@ impl Sending {
                 }
                 None => {
                     core.closed(index, Closing::Failed, now);
-                    let any = if peer.is_ipv4() { IpAddr::from([0; 4]) } else { IpAddr::from([0; 16]) };
-                    let local = SocketAddr::new(origin.source.unwrap_or(any), 0);
-                    places.push(Place::nowhere(path, local, peer));
+                    places.push(Place::nowhere(path, origin.source, peer));
                 }
             }
             lines.push(line);

@@ -7,7 +7,7 @@ mod document;
 mod reading;
 mod service;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -228,8 +228,11 @@ pub(crate) struct Count {
 }
 
 impl Place {
-    /// A subflow without a socket.
-    pub(crate) fn nowhere(path: Arc<str>, local: SocketAddr, peer: SocketAddr) -> Place {
+    /// A subflow without a socket, which is to have this source.
+    pub(crate) fn nowhere(path: Arc<str>, source: Option<IpAddr>, peer: SocketAddr) -> Place {
+        let any: IpAddr =
+            if peer.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        let local = SocketAddr::new(source.unwrap_or(any), 0);
         Place { path, local, peer, socket: Weak::new() }
     }
 
@@ -363,8 +366,9 @@ mod tests {
 
     #[test]
     fn a_connection_is_listed_while_it_lives() {
-        let (local, peer) = ("10.0.0.1:1".parse().unwrap(), "10.0.0.2:2".parse().unwrap());
-        let places = vec![Place::nowhere("a".into(), local, peer), Place::nowhere("b".into(), local, peer)];
+        let (source, peer) = ("10.0.0.1".parse().unwrap(), "10.0.0.2:2".parse().unwrap());
+        let places =
+            vec![Place::nowhere("a".into(), Some(source), peer), Place::nowhere("b".into(), None, peer)];
         let now = Instant::now();
         let published = Published::new(0x77, Direction::Receive, places, now);
         let count = Count {
@@ -389,6 +393,7 @@ mod tests {
             (&*first.path, first.peer, first.bytes, first.state),
             ("a", peer, 30, SubflowState::Suspect)
         );
+        assert_eq!((first.local, second.local), ((source, 0).into(), ([0; 4], 0).into()));
         assert_eq!((first.share, second.share), (0.75, 0.25));
         assert!(first.suspected.is_some() && second.suspected.is_none() && first.tcp.is_none());
         assert!(is_receiving(0x77) && !is_receiving(0x78));
