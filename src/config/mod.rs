@@ -82,7 +82,7 @@ mod tests {
     use srv6_routes::EncapMode;
     use srv6_settings::FIELDS;
     use srv6_steer::Source;
-    use srv6_transport::Share;
+    use srv6_transport::{Congestion, Share};
 
     use super::*;
     use crate::multipath::{Rules, Terms};
@@ -126,6 +126,7 @@ mod tests {
             ("SRV6_WEIGHTS", "3,@80"),
             ("SRV6_HINTS", "/run/srv6/hints"),
             ("SRV6_DEAD_MS", "2500"),
+            ("SRV6_CONGESTION", "reno"),
             ("NCCL_SOCKET_IFNAME", "eth1,eth2"),
             ("NCCL_SOCKET_FAMILY", "AF_INET6"),
             ("NCCL_COMM_ID", "[2001:db8::1]:4000"),
@@ -164,6 +165,7 @@ mod tests {
                 config: srv6_transport::Config {
                     paths: 2,
                     dead_after: Duration::from_millis(2500),
+                    congestion: Some(Congestion::named("reno").unwrap()),
                     ..srv6_transport::Config::default()
                 },
                 shares: vec![
@@ -211,6 +213,7 @@ mod tests {
             ("SRV6_PATHS", "9"),
             ("SRV6_PINNING", "vlan"),
             ("SRV6_DEAD_MS", "10"),
+            ("SRV6_CONGESTION", "cubik"),
             ("SRV6_TOPOLGY", "fabric.json"),
         ])
         .unwrap_err();
@@ -226,11 +229,12 @@ mod tests {
             "SRV6_PATHS=\"9\": want 1 to 8",
             "SRV6_PINNING=\"vlan\": want auto, mark, ports or routing-header",
             "SRV6_DEAD_MS=\"10\": want 1000 to 600000",
+            "SRV6_CONGESTION=\"cubik\": want a congestion control that this kernel has: ",
             "SRV6_TOPOLGY=\"fabric.json\": no such setting; did you mean SRV6_TOPOLOGY?",
         ] {
             assert!(text.contains(wanted), "{wanted}\n{text}");
         }
-        assert_eq!(mistakes.count(), 11);
+        assert_eq!(mistakes.count(), 12);
     }
 
     #[test]

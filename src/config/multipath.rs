@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use srv6_fabric::Family;
 use srv6_settings::Reader;
-use srv6_transport::{MAX_PATHS, Share};
+use srv6_transport::{Congestion, MAX_PATHS, Share};
 
 use super::GUARD;
 use crate::multipath::{Rules, Settings, Terms};
@@ -31,11 +31,17 @@ pub(super) fn read(reader: &mut Reader, strict: bool, deadline: Duration, dry_ru
     let config = srv6_transport::Config {
         paths: reader.number("SRV6_PATHS", 1..=MAX_PATHS, 4),
         dead_after: Duration::from_millis(reader.number("SRV6_DEAD_MS", 1000..=600_000, 10_000)),
+        congestion: congestion(reader, "SRV6_CONGESTION"),
         ..srv6_transport::Config::default()
     };
     let terms = Terms { strict, patience: deadline + GUARD, pinning, dry_run };
     let hints = reader.text("SRV6_HINTS").map(PathBuf::from);
     Settings { rules, config, shares: shares(reader, "SRV6_WEIGHTS"), hints, terms }
+}
+
+/// One that the kernel gives to this process.
+fn congestion(reader: &mut Reader, name: &'static str) -> Option<Congestion> {
+    Congestion::named(&reader.text(name)?).map_or_else(|why| reader.refuse_because(name, why, None), Some)
 }
 
 /// Shares of subflows: `WEIGHT`, `@LIMIT` in Mbit/s or `WEIGHT@LIMIT`, separated by commas.

@@ -15,7 +15,7 @@ pub struct Field {
 
 /// Every setting, in the order of the documentation. The plugin and the shim know each other's, since both may be in
 /// one environment.
-pub const FIELDS: [Field; 30] = [
+pub const FIELDS: [Field; 31] = [
     Field {
         name: "JALAPENO_API_ENDPOINT",
         wanted: "a URL such as http://[2001:db8::5]:30800, with or without /api/v1",
@@ -192,6 +192,14 @@ pub const FIELDS: [Field; 30] = [
         default: "10000",
         text: "How long all subflows of a multipath connection may carry nothing before NCCL gets an error. Higher: \
                survives longer outages. Lower: a dead peer is reported sooner.",
+    },
+    Field {
+        name: "SRV6_CONGESTION",
+        wanted: "a congestion control of TCP that this kernel has, such as cubic",
+        default: "",
+        text: "TCP's congestion control of the multipath transport's sockets, at both ends. Unset: the host's \
+               (net.ipv4.tcp_congestion_control). One that net.ipv4.tcp_allowed_congestion_control doesn't name needs \
+               CAP_NET_ADMIN.",
     },
     Field {
         name: "SRV6_SHIM_PREFIXES",

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::congestion::Congestion;
 use crate::error::{Error, Result};
 
 /// Most subflows that one connection can have.
@@ -39,6 +40,10 @@ pub struct Config {
     ///
     /// 1 s.. · default 10 s. Higher: survives longer outages. Lower: a dead peer is reported sooner.
     pub dead_after: Duration,
+    /// TCP's congestion control of all sockets.
+    ///
+    /// Default: none, which leaves it to the host (`net.ipv4.tcp_congestion_control`, or the route's).
+    pub congestion: Option<Congestion>,
 }
 
 impl Default for Config {
@@ -50,6 +55,7 @@ impl Default for Config {
             partial_after: Duration::from_secs(2),
             handshake_timeout: Duration::from_secs(5),
             dead_after: Duration::from_secs(10),
+            congestion: None,
         }
     }
 }

@@ -40,6 +40,7 @@ mod address;
 mod buffer;
 mod comm;
 mod config;
+mod congestion;
 mod connect;
 mod connections;
 mod error;
@@ -62,6 +63,7 @@ pub use address::{AddressError, ListenAddress};
 pub use buffer::RawBuf;
 pub use comm::{RecvComm, SendComm};
 pub use config::{Config, MAX_PATHS};
+pub use congestion::{Congestion, CongestionError};
 pub use connect::{Connector, LaneStatus};
 pub use connections::{
     ConnectionStats, Direction, HostConnections, ProcessConnections, SubflowState, SubflowStats, Unread,

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
+use crate::congestion::{self, Congestion};
 use crate::hello::{Hello, Identity, Terms, Unwelcome};
 use crate::listen::{Arrival, Arrivals};
 use crate::uninherited::Uninherited;
@@ -22,12 +23,13 @@ pub(super) struct Door {
 
 impl Door {
     /// Listens where the connection's own sockets ended, on a port that the kernel chooses.
-    pub(super) fn open(local: SocketAddr) -> io::Result<Door> {
+    pub(super) fn open(local: SocketAddr, congestion: Option<Congestion>) -> io::Result<Door> {
         let mut local = local;
         local.set_port(0);
         let socket =
             Uninherited::open(|| Socket::new(Domain::for_address(local), Type::STREAM, Some(Protocol::TCP)))?;
         socket.set_nonblocking(true)?;
+        congestion::set(&socket, congestion)?;
         socket.bind(&SockAddr::from(local))?;
         socket.listen(BACKLOG)?;
         let port = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?.port();

@@ -113,7 +113,7 @@ impl Receiving {
             places.push(Place::of(hello.identity.path, &subflow));
             *line = Line { subflow: Some(subflow), readable: true, ..Line::default() };
         }
-        let door = local.map(Door::open).transpose().map_err(failed)?;
+        let door = local.map(|local| Door::open(local, config.congestion)).transpose().map_err(failed)?;
         if let Some(door) = &door {
             poller.add(door.socket(), Token::Door.encode()).map_err(failed)?;
             core.set_port(door.port());

@@ -48,8 +48,8 @@ impl Redial {
     ) -> io::Result<Redial> {
         let mut target = origin.target;
         target.set_port(port);
-        let dial =
-            Dial::begin(Route { target, source: origin.source, lane }).map_err(DialError::into_source)?;
+        let route = Route { target, source: origin.source, lane, congestion: origin.config.congestion };
+        let dial = Dial::begin(route).map_err(DialError::into_source)?;
         if !dial.is_marking() {
             poller.add(dial.socket(), Token::Dial(subflow).encode())?;
         }

@@ -165,7 +165,7 @@ mod tests {
         closed.bind(&any.into()).unwrap();
         let target = closed.local_addr().unwrap().as_socket().unwrap();
         let lanes = Lane::unpinned(1);
-        let route = Route { target, source: None, lane: &lanes[0] };
+        let route = Route { target, source: None, lane: &lanes[0], congestion: None };
         let mut attempt = Attempt::default();
         let now = Instant::now();
         attempt.advance(route, b"hello", now).unwrap();
@@ -191,7 +191,7 @@ mod tests {
         full.listen(0).unwrap();
         let target = full.local_addr().unwrap().as_socket().unwrap();
         let lanes = Lane::unpinned(1);
-        let route = Route { target, source: None, lane: &lanes[0] };
+        let route = Route { target, source: None, lane: &lanes[0], congestion: None };
         let mut ahead = Vec::new();
         let mut now = Instant::now();
         let mut attempt = loop {

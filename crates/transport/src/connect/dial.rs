@@ -5,16 +5,18 @@ use std::net::{IpAddr, SocketAddr};
 
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
+use crate::congestion::{self, Congestion};
 use crate::marker::Marking;
 use crate::pin::{Lane, Pin};
 use crate::uninherited::Uninherited;
 
-/// From where to where, and over which path.
+/// From where to where, over which path and how fast.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Route<'a> {
     pub(crate) target: SocketAddr,
     pub(crate) source: Option<IpAddr>,
     pub(crate) lane: &'a Lane,
+    pub(crate) congestion: Option<Congestion>,
 }
 
 /// A socket on its way to being a subflow.
@@ -55,12 +57,13 @@ impl DialError {
 impl Dial {
     /// A non-blocking socket on its way to the target. Each has a source port of its own.
     pub(crate) fn begin(route: Route<'_>) -> Result<Dial, DialError> {
-        let Route { target, source, lane } = route;
+        let Route { target, source, lane, congestion } = route;
         let begin = || {
             let socket = Uninherited::open(|| {
                 Socket::new(Domain::for_address(target), Type::STREAM, Some(Protocol::TCP))
             })?;
             socket.set_nonblocking(true)?;
+            congestion::set(&socket, congestion)?;
             Ok(socket)
         };
         let socket = begin().map_err(DialError::Socket)?;
@@ -180,7 +183,9 @@ mod tests {
         let lanes = Lane::unpinned(1);
         let target = "127.0.0.1:9".parse().unwrap();
         let source = Some("203.0.113.1".parse().unwrap());
-        let Err(DialError::Socket(error)) = Dial::begin(Route { target, source, lane: &lanes[0] }) else {
+        let Err(DialError::Socket(error)) =
+            Dial::begin(Route { target, source, lane: &lanes[0], congestion: None })
+        else {
             panic!("203.0.113.1 is not this host's");
         };
         assert_eq!(error.kind(), io::ErrorKind::AddrNotAvailable);
@@ -192,7 +197,7 @@ mod tests {
     fn dial_by(marker: Marker, listener: &TcpListener) -> Dial {
         let lane = Lane { pin: Pin::MarkBy { mark: 0x5352_0003, marker }, path: "a > b".into() };
         let (target, source) = (listener.local_addr().unwrap(), Some([127, 0, 0, 1].into()));
-        Dial::begin(Route { target, source, lane: &lane }).unwrap()
+        Dial::begin(Route { target, source, lane: &lane, congestion: None }).unwrap()
     }
 
     /// Advances until there is something to tell.
@@ -242,7 +247,8 @@ mod tests {
     fn a_pin_that_is_refused_is_told_apart() {
         let pin = Pin::RoutingHeader { carriers: vec!["fc00::".parse().unwrap()], mtu: None };
         let lane = Lane { pin, path: "a > b".into() };
-        let route = Route { target: "127.0.0.1:9".parse().unwrap(), source: None, lane: &lane };
+        let route =
+            Route { target: "127.0.0.1:9".parse().unwrap(), source: None, lane: &lane, congestion: None };
         assert!(matches!(Dial::begin(route), Err(DialError::Pin(_))), "an IPv4 socket has no routing header");
     }
 }

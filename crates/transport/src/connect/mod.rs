@@ -212,7 +212,7 @@ impl Origin {
     /// From where to where, and over which path, one subflow goes.
     pub(crate) fn route(&self, subflow: usize) -> Option<Route<'_>> {
         let lane = self.lanes.get(subflow)?;
-        Some(Route { target: self.target, source: self.source, lane })
+        Some(Route { target: self.target, source: self.source, lane, congestion: self.config.congestion })
     }
 
     /// What one subflow says first.

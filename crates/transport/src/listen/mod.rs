@@ -15,10 +15,10 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use crate::address::ListenAddress;
 use crate::comm::{RecvComm, Welcomed};
 use crate::config::Config;
-use crate::connections;
 use crate::error::{Error, Result};
 use crate::hello::{Hello, Identity, Objection, Terms, Unwelcome, VERSION};
 use crate::uninherited::Uninherited;
+use crate::{congestion, connections};
 use groups::{Arrived, Groups};
 
 /// A listening socket, and the connections that have partly arrived on it.
@@ -55,6 +55,7 @@ impl Listener {
         };
         let listen = || {
             socket.set_nonblocking(true)?;
+            congestion::set(&socket, config.congestion)?;
             socket.bind(&SockAddr::from(local))?;
             socket.listen(BACKLOG)?;
             let local = socket.local_addr()?.as_socket();

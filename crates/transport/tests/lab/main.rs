@@ -10,6 +10,7 @@
 
 mod alone;
 mod closing;
+mod congestion;
 mod fabric;
 mod faults;
 mod half_dead;
