@@ -129,7 +129,7 @@ impl Sending {
             unpolled: 0,
             shares: 0,
             outstanding: 0,
-            owes: Busy::default(),
+            owes: Busy::new(),
             left: None,
             origin,
         };
@@ -317,7 +317,7 @@ impl Sending {
 
     /// Lets every subflow that has room take what is to be sent.
     fn push(&mut self, request: Option<RequestId>, now: Instant) {
-        self.core.beside(Busy::count());
+        self.core.beside(Busy::count(), Busy::all(), now);
         self.look_what_has_left(now);
         let count = self.lines.len();
         let mut open = Open::all(count);

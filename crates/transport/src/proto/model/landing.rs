@@ -173,9 +173,9 @@ fn the_sender_is_told_at_once_when_it_waits_and_now_and_then_when_not() {
     // A short message that the sender has copied: after a while, or when there are many.
     let lazy = |message| Chunk { urgent: false, ..chunk(message, 0, 0, 0, 0) };
     head(&mut receiver, 0, lazy(1)).unwrap();
-    assert!(!receiver.ack_due(0, start + 9 * ms));
-    assert!(receiver.ack_due(0, start + 10 * ms));
-    assert_eq!(receiver.next_timer(), Some(start + 10 * ms));
+    assert!(!receiver.ack_due(0, start + 19 * ms));
+    assert!(receiver.ack_due(0, start + 20 * ms));
+    assert_eq!(receiver.next_timer(), Some(start + 20 * ms));
     for message in 2..17 {
         head(&mut receiver, 0, lazy(message)).unwrap();
     }
@@ -188,10 +188,10 @@ fn the_sender_is_told_at_once_when_it_waits_and_now_and_then_when_not() {
         head(&mut receiver, subflow, part(number)).unwrap();
         bring(&mut receiver, subflow, &[0; 20_000]).unwrap();
     }
-    assert!(!receiver.ack_due(1, start + 9 * ms) && receiver.ack_due(1, start + 10 * ms));
+    assert!(!receiver.ack_due(1, start + 19 * ms) && receiver.ack_due(1, start + 20 * ms));
     head(&mut receiver, 0, part(2)).unwrap();
     bring(&mut receiver, 0, &[0; 19_999]).unwrap();
-    assert!(!receiver.ack_due(0, start + 9 * ms), "the sender can't make use of a part of a chunk");
+    assert!(!receiver.ack_due(0, start + 19 * ms), "the sender can't make use of a part of a chunk");
     bring(&mut receiver, 0, &[0]).unwrap();
     assert!(!receiver.ack_due(0, start) && receiver.ack_due(0, start + ms));
     let left = (1 << 20) - 60_001;
@@ -202,7 +202,7 @@ fn the_sender_is_told_at_once_when_it_waits_and_now_and_then_when_not() {
     bring(&mut receiver, 0, &[0]).unwrap();
     assert!(receiver.ack_due(0, start));
     state(&mut receiver, 0, start);
-    for (number, offset, length, wait) in [(5, 1 << 20, 24 << 10, 1), (6, 1_200_000, (24 << 10) - 1, 10)] {
+    for (number, offset, length, wait) in [(5, 1 << 20, 24 << 10, 1), (6, 1_200_000, (24 << 10) - 1, 20)] {
         head(&mut receiver, 0, chunk(17, number, offset, length, 2_000_000)).unwrap();
         bring(&mut receiver, 0, &vec![0; length as usize]).unwrap();
         assert_eq!(receiver.next_timer(), Some(start + wait * ms), "{length} bytes");

@@ -169,8 +169,8 @@ fn connections_of_one_process_share_out_what_is_on_its_way() {
     // Chunks are whole pages: of a seventh of 256 KiB two of 20.
     for (connections, chunks, length) in [(1, 4, 32), (3, 3, 32), (4, 2, 32), (7, 2, 20), (100, 1, 16)] {
         let mut world = over_slow_paths();
-        world.send.beside(connections);
         world.post_send(512 << 10).unwrap();
+        world.send.beside(connections, connections, world.now);
         let wrote: Vec<_> = std::iter::repeat_with(|| [0, 1].map(|subflow| world.write(subflow, usize::MAX)))
             .take_while(|counts| counts.iter().sum::<usize>() > 0)
             .flatten()
@@ -183,8 +183,8 @@ fn connections_of_one_process_share_out_what_is_on_its_way() {
 #[test]
 fn a_path_that_delivers_has_what_another_leaves() {
     let mut world = over_slow_paths();
-    world.send.beside(7);
     world.post_send(512 << 10).unwrap();
+    world.send.beside(7, 7, world.now);
     assert_eq!([1, 0, 1, 0].map(|subflow| world.write(subflow, usize::MAX) > 0), [true, true, false, false]);
     world.up[1] = false;
     while world.health(1) == Health::Good {
@@ -201,8 +201,8 @@ fn a_path_that_delivers_has_what_another_leaves() {
 #[test]
 fn what_has_arrived_makes_room_before_the_receiver_tells() {
     let mut world = over_slow_paths();
-    world.send.beside(100);
     world.post_send(512 << 10).unwrap();
+    world.send.beside(100, 100, world.now);
     world.post_receive(0);
     world.advance(Duration::from_millis(1));
     assert_eq!(world.send.doubtful(world.now), 0, "nothing is in the way");

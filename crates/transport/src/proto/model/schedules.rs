@@ -77,7 +77,10 @@ impl World {
             172..192 => self.hear(subflow, dice.room()),
             192..198 => self.observe(subflow),
             198..199 => self.ask(),
-            199..200 => self.send.beside(u32::try_from(dice.below(40)).unwrap()),
+            199..200 => {
+                let [busy, more] = [40, 9].map(|most| u32::try_from(dice.below(most)).unwrap());
+                self.send.beside(busy, busy + more, self.now);
+            }
             200..203 => self.up[subflow] = false,
             203..208 => self.up[subflow] = true,
             208..210 => self.close(subflow, Closing::Failed),

@@ -24,8 +24,9 @@ const FRAMES: u32 = 16;
 /// How long news may wait for more, if a state frame has gone out as recently.
 const WAIT: Duration = Duration::from_millis(1);
 
-/// The same for less than [`LANE_BYTES`].
-const LONG_WAIT: Duration = Duration::from_millis(10);
+/// The same for less than [`LANE_BYTES`]: with 10 ms an all-to-all of 8 hosts over links of 200 Mbit/s has 0.004 less. What
+/// waits for room asks its own kernel what has arrived.
+const LONG_WAIT: Duration = Duration::from_millis(20);
 
 /// The state frames of a connection.
 #[derive(Debug)]

@@ -100,14 +100,18 @@ impl Sender {
     /// are outstanding.
     pub(crate) fn post(&mut self, total: usize, now: Instant) -> Option<Posted> {
         debug_assert!(total <= super::MAX_MESSAGE, "the caller refuses longer ones");
+        let begins = !self.outbox.is_waiting();
         let posted = self.outbox.post(total, now)?;
+        if begins {
+            self.allowance.begin(now);
+        }
         self.timer = self.timer.min(now + SLOW);
         Some(posted)
     }
 
-    /// So many connections of this process have something to send.
-    pub(crate) fn beside(&mut self, connections: u32) {
-        if self.allowance.beside(connections) {
+    /// `busy` of the `all` connections of this process that send have something to send.
+    pub(crate) fn beside(&mut self, busy: u32, all: u32, now: Instant) {
+        if self.outbox.is_waiting() && self.allowance.beside(busy, all, now) {
             self.lanes.iter_mut().for_each(|lane| lane.pace.allow(&self.allowance));
         }
     }
