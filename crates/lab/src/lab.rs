@@ -40,10 +40,13 @@ impl Lab {
         let cpus = if options.receive_steering { steering::cpus() } else { Vec::new() };
         let steered = lab.on_all(|i| {
             let name = lab.plan.name_of(i).to_owned();
-            let settings = lab.plan.nodes.get(i).map_or(Role::Host, |n| n.role).settings();
+            let role = lab.plan.nodes.get(i).map_or(Role::Host, |n| n.role);
+            let settings = role.settings();
+            let congestion = options.congestion.clone().filter(|_| role == Role::Host);
             let mask = steering::mask(i, &cpus);
             move || {
                 settings.iter().try_for_each(|(file, value)| set(&name, file, value))?;
+                congestion.map_or(Ok(()), |congestion| set(&name, CONGESTION, &congestion))?;
                 mask.map_or(Ok(true), |m| steering::steer_new(&name, &m))
             }
         })?;
@@ -250,6 +253,9 @@ impl Lab {
         Ok(())
     }
 }
+
+/// TCP's congestion control of a network namespace, below /proc/sys.
+pub(crate) const CONGESTION: &str = "net/ipv4/tcp_congestion_control";
 
 /// Writes a setting below /proc/sys, in the calling thread's namespace.
 pub(crate) fn set(node: &str, file: &str, value: &str) -> Result<(), Error> {

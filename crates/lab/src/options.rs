@@ -81,7 +81,7 @@ impl fmt::Display for Mbps {
     }
 }
 
-/// How links are shaped and packets are received.
+/// How links are shaped, packets are received and hosts send.
 ///
 /// What an edge document says about its own link (`rate_mbps`, `mtu`) goes before the values here.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,6 +97,11 @@ pub struct Options {
     /// Off, a chain of veths reorders packets inside a flow as soon as there are two CPUs, and TCP answers
     /// with hundreds of needless retransmissions per second.
     pub receive_steering: bool,
+    /// TCP's congestion control in hosts, by name. Default: the machine's own, as every new network namespace has it.
+    ///
+    /// The kernel takes only one that `net.ipv4.tcp_allowed_congestion_control` names.
+    #[serde(default)]
+    pub congestion: Option<String>,
 }
 
 impl Options {
@@ -106,7 +111,7 @@ impl Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { rate_fabric: None, rate_host: None, mtu: None, receive_steering: true }
+        Self { rate_fabric: None, rate_host: None, mtu: None, receive_steering: true, congestion: None }
     }
 }
 

@@ -4,7 +4,7 @@ use std::net::Ipv6Addr;
 use std::time::Duration;
 
 use crate::batch::{self, Tool};
-use crate::lab::set;
+use crate::lab::{CONGESTION, set};
 use crate::{Error, Node, netlink};
 
 /// Two hosts joined by one veth, without a switch, a rate or a SID between them.
@@ -48,7 +48,7 @@ impl Pair {
             let (name, congestion) = (node.name().to_owned(), congestion.to_owned());
             node.run(move || {
                 set(&name, "net/ipv6/conf/default/accept_dad", "0")?;
-                set(&name, "net/ipv4/tcp_congestion_control", &congestion)
+                set(&name, CONGESTION, &congestion)
             })?;
         }
         let cable = format!(

@@ -14,6 +14,8 @@ use crate::{progress, table};
 #[derive(Debug, Serialize)]
 pub(crate) struct Comparison {
     pub(crate) rate_mbps: u32,
+    /// TCP's in all hosts.
+    pub(crate) congestion_control: String,
     /// Payload in Mbit/s that a link carries after all headers, by routing.
     pub(crate) wire_mbps: BTreeMap<&'static str, f64>,
     /// Names of the kinds of routing, in the order of tables.
@@ -82,6 +84,7 @@ impl Comparison {
         bar.finish_and_clear();
         Ok(Self {
             rate_mbps: shaped.mbps,
+            congestion_control: shaped.congestion.clone(),
             wire_mbps: routings.iter().map(|r| (r.name(), shaped.wire(r).mbps())).collect(),
             routings: routings.iter().map(Routing::name).collect(),
             trials: all,
@@ -175,9 +178,10 @@ impl fmt::Display for Comparison {
         write!(
             f,
             "MIN, MEDIAN, MAX: payload of the slowest flow or of the collective over what the wire carries after all \
-             headers\n({} Mbit/s plain, {} steered). Least idle processor time of a trial: {}.",
+             headers\n({} Mbit/s plain, {} steered). Congestion control: {}. Least idle processor time of a trial: {}.",
             wire("ecmp"),
             wire("spread"),
+            self.congestion_control,
             cell(self.least_idle(), 2)
         )
     }
@@ -211,6 +215,7 @@ mod tests {
     fn rows_are_medians_of_their_trials() {
         let comparison = Comparison {
             rate_mbps: 200,
+            congestion_control: "cubic".into(),
             wire_mbps: BTreeMap::new(),
             routings: vec!["ecmp", "spread"],
             trials: vec![

@@ -55,6 +55,16 @@ impl Scene {
     }
 }
 
+/// A congestion control that goes by losses, unlike BBR, whose timers halve what round trips of microseconds could carry.
+///
+/// A network namespace takes none that the machine doesn't allow to all, whoever asks; reno always is one.
+pub(crate) fn loss_based() -> anyhow::Result<String> {
+    let file = "/proc/sys/net/ipv4/tcp_allowed_congestion_control";
+    let names = std::fs::read_to_string(file).with_context(|| format!("reading {file}"))?;
+    let cubic = names.split_whitespace().any(|name| name == "cubic");
+    Ok(if cubic { "cubic" } else { "reno" }.to_owned())
+}
+
 /// The topology of a file.
 pub(crate) fn fabric(file: &Path) -> anyhow::Result<Topology> {
     let (_, topology) = read_topology(file, "fabric_graph", "hosts").context("reading the fabric")?;

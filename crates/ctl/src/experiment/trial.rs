@@ -94,6 +94,7 @@ pub(crate) struct Shaped {
     pub(crate) lab: Lab,
     pub(crate) file: PathBuf,
     pub(crate) mbps: u32,
+    pub(crate) congestion: String,
     /// Hosts in the order of ranks: alternating between the leaves.
     hosts: Vec<String>,
 }
@@ -106,16 +107,22 @@ const STREAM_SLOT: usize = 256 << 10;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Shaped {
-    /// Raises a fabric with every link at one rate.
-    pub(crate) fn up(file: &Path, mbps: u32) -> anyhow::Result<Self> {
+    /// Raises a fabric with every link at one rate, whose hosts' TCP has this congestion control.
+    pub(crate) fn up(file: &Path, mbps: u32, congestion: &str) -> anyhow::Result<Self> {
         let rate = Some(Mbps::new(mbps)?);
-        let options = Options { rate_fabric: rate, rate_host: rate, mtu: Some(MTU), ..Options::default() };
+        let options = Options {
+            rate_fabric: rate,
+            rate_host: rate,
+            mtu: Some(MTU),
+            congestion: Some(congestion.to_owned()),
+            ..Options::default()
+        };
         let lab = Lab::up(&fabric(file)?, &options).context("raising the fabric")?;
         let hosts: Vec<String> = lab.hosts().map(|host| host.name().to_owned()).collect();
         let hosts = alternating(&hosts);
         ensure!(hosts.len() >= 2, "{}: want two hosts or more on each of two leaves", file.display());
         let file = file.canonicalize().with_context(|| format!("finding {}", file.display()))?;
-        Ok(Self { lab, file, mbps, hosts })
+        Ok(Self { lab, file, mbps, congestion: congestion.to_owned(), hosts })
     }
 
     /// One rank in each host.
@@ -215,8 +222,8 @@ impl Shaped {
             // Ranks alternate, so a rank's counterpart is its neighbour.
             Workload::Permutation => Pattern::Streams((0..world).map(|rank| (rank, rank ^ 1)).collect()),
             Workload::AllToAll => {
-                let all = (0..world).flat_map(|from| (0..world).map(move |to| (from, to)));
-                Pattern::Streams(all.filter(|(from, to)| from != to).collect())
+                let from_all = |distance| (0..world).map(move |from| (from, (from + distance) % world));
+                Pattern::Streams(distances(world).flat_map(from_all).collect())
             }
         }
     }
@@ -245,6 +252,17 @@ impl Shaped {
         };
         after.iter().map(load).collect()
     }
+}
+
+/// From each rank to those that it sends to in an all-to-all, in NCCL's order (`p2pSchedule` of `init.cc`), in which no two
+/// ranks begin with the same one.
+fn distances(world: usize) -> impl Iterator<Item = usize> {
+    let rounds = world.next_power_of_two();
+    let all = (1..rounds).scan(0, move |distance, round| {
+        *distance = (*distance + round) % rounds;
+        Some(*distance)
+    });
+    all.filter(move |&distance| distance < world)
 }
 
 /// What the ranks said.
@@ -336,6 +354,13 @@ mod tests {
         assert_eq!(at(1).messages, 1);
         let longer = Effort::new(8.0, 200);
         assert_eq!((longer.ring_bytes, longer.ring_repeats, longer.messages), (8 << 20, 16, 96));
+    }
+
+    #[test]
+    fn every_rank_sends_to_every_other_in_nccls_order() {
+        assert_eq!(distances(8).collect::<Vec<_>>(), [1, 3, 6, 2, 7, 5, 4]);
+        assert_eq!(distances(6).collect::<Vec<_>>(), [1, 3, 2, 5, 4]);
+        assert_eq!(distances(2).collect::<Vec<_>>(), [1]);
     }
 
     #[test]

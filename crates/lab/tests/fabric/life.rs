@@ -68,3 +68,20 @@ fn commands_run_in_the_node_and_in_the_callers_directory() {
         "{error}"
     );
 }
+
+#[test]
+fn hosts_have_the_congestion_control_that_was_asked_for_and_switches_the_machines() {
+    let topology = example("3x3.json");
+    let up =
+        |name: &str| Lab::up(&topology, &Options { congestion: Some(name.into()), ..Options::default() });
+    let lab = up("reno").unwrap();
+    let has =
+        |node: &str| lab.node(node).unwrap().sh("cat /proc/sys/net/ipv4/tcp_congestion_control").unwrap();
+    let machine = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_congestion_control").unwrap();
+    for host in lab.hosts() {
+        assert_eq!(has(host.name()), "reno\n");
+    }
+    assert_eq!(has("leaf00"), machine);
+    let error = up("none-such").unwrap_err().to_string();
+    assert!(error.contains("tcp_congestion_control") && error.contains("none-such"), "{error}");
+}

@@ -171,6 +171,7 @@ mod tests {
             hosts: 8,
             comparison: Comparison {
                 rate_mbps: 200,
+                congestion_control: "cubic".into(),
                 wire_mbps: BTreeMap::from([("ecmp", 188.6)]),
                 routings: vec!["ecmp", "spread"],
                 trials,

@@ -13,7 +13,7 @@ use srv6_paths::read_topology;
 use srv6_pathserver::{Options as ServerOptions, Running, Server};
 
 use super::multipath;
-use crate::experiment::{Comparison, Effort, Routing, Scene, Shaped};
+use crate::experiment::{Comparison, Effort, Routing, Scene, Shaped, loss_based};
 
 /// Compares ECMP with steered and multipath routing in a fabric whose links are the limit
 ///
@@ -31,6 +31,10 @@ pub(crate) struct FabricArgs {
     /// Rate of each link, in Mbit/s
     #[arg(long, value_name = "MBPS", default_value_t = 200)]
     rate: u32,
+    /// TCP's congestion control of all hosts [default: cubic, or reno where net.ipv4.tcp_allowed_congestion_control doesn't
+    /// name cubic]
+    #[arg(long, value_name = "NAME")]
+    congestion: Option<String>,
     /// ECMP trials of each workload; a third as many of each steered one [default: 30, quick: 6]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     trials: Option<u32>,
@@ -84,7 +88,8 @@ pub(super) fn run(args: &FabricArgs) -> anyhow::Result<()> {
 }
 
 fn measure(args: &FabricArgs, plugin: &Path, scene: &Scene) -> anyhow::Result<Report> {
-    let shaped = Shaped::up(&args.topology, args.rate)?;
+    let congestion = args.congestion.clone().map_or_else(loss_based, Ok)?;
+    let shaped = Shaped::up(&args.topology, args.rate, &congestion)?;
     let server = path_server(&shaped.lab, &args.topology).context("starting the path server")?;
     let routings = [Routing::Ecmp, Routing::Spread, Routing::Load(server.url()), Routing::Multipath];
     let effort = Effort::of_trials(args.seconds, args.quick, args.rate);
@@ -114,11 +119,12 @@ fn path_server(lab: &Lab, file: &Path) -> anyhow::Result<Running> {
 impl Report {
     /// What `--json` writes: the rows of the table, then every trial.
     fn document(&self) -> serde_json::Value {
-        let Comparison { rate_mbps, wire_mbps, trials, .. } = &self.comparison;
+        let Comparison { rate_mbps, congestion_control, wire_mbps, trials, .. } = &self.comparison;
         serde_json::json!({
             "topology": self.topology,
             "hosts": self.hosts,
             "rate_mbps": rate_mbps,
+            "congestion_control": congestion_control,
             "wire_mbps": wire_mbps,
             "least_idle": self.comparison.least_idle(),
             "rows": self.comparison.rows(),

@@ -35,7 +35,7 @@ pub(super) struct Kind {
 const CONTRAST: u32 = 2;
 
 pub(super) fn measure(bench: &Bench) -> anyhow::Result<Failures> {
-    let shaped = Shaped::up(&bench.fabric, bench.rate)?;
+    let shaped = Shaped::up(&bench.fabric, bench.rate, &bench.congestion)?;
     let capacity = shaped.wire(&Routing::Multipath);
     let kinds = runs(bench, &shaped, &bench.plugin, "failures", bench.runs)?;
     let previous = match &bench.previous {

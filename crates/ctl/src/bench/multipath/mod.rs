@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use serde::Serialize;
 
-use crate::experiment::{Comparison, Effort, Routing, Scene, Shaped};
+use crate::experiment::{Comparison, Effort, Routing, Scene, Shaped, loss_based};
 use summary::Summary;
 
 /// Measures the multipath transport: speed, use of a fabric, what failures cost
@@ -32,8 +32,8 @@ pub(crate) struct MultipathArgs {
     /// A libnccl whose own Socket is to be compared with; its connect needs a CUDA driver
     #[arg(long, value_name = "FILE")]
     nccl: Option<PathBuf>,
-    /// TCP's congestion control between two hosts and a cable; a lab's hosts have that of this machine [default: cubic, or reno
-    /// where net.ipv4.tcp_allowed_congestion_control doesn't name cubic]
+    /// TCP's congestion control of all hosts [default: cubic, or reno where net.ipv4.tcp_allowed_congestion_control doesn't
+    /// name cubic]
     #[arg(long, value_name = "NAME")]
     congestion: Option<String>,
     /// Folder of the example fabrics
@@ -110,16 +110,6 @@ struct Results {
     many: Option<many::Many>,
 }
 
-/// A congestion control that goes by losses, unlike BBR, whose timers halve what round trips of microseconds could carry.
-///
-/// A network namespace takes none that the machine doesn't allow to all, whoever asks; reno always is one.
-fn loss_based() -> anyhow::Result<String> {
-    let file = "/proc/sys/net/ipv4/tcp_allowed_congestion_control";
-    let names = std::fs::read_to_string(file).with_context(|| format!("reading {file}"))?;
-    let cubic = names.split_whitespace().any(|name| name == "cubic");
-    Ok(if cubic { "cubic" } else { "reno" }.to_owned())
-}
-
 /// Must be called before any thread is started: an ordinary user gets a user namespace here.
 pub(super) fn run(args: &MultipathArgs) -> anyhow::Result<()> {
     srv6_lab::enter_user_namespace().context("making a user namespace for the lab")?;
@@ -192,7 +182,7 @@ impl Bench {
     }
 
     fn compare(&self) -> anyhow::Result<Comparison> {
-        let shaped = Shaped::up(&self.fabric, self.rate)?;
+        let shaped = Shaped::up(&self.fabric, self.rate, &self.congestion)?;
         let routings = [Routing::Ecmp, Routing::Spread, Routing::Multipath];
         let effort = Effort::of_trials(self.seconds, self.quick, self.rate);
         Comparison::measure(&self.scene, &self.plugin, &shaped, &routings, self.trials, &effort)

@@ -47,6 +47,7 @@ pub(super) fn measure(bench: &Bench) -> anyhow::Result<Unequal> {
         rate_fabric: Some(Mbps::new(rate)?),
         rate_host: Some(Mbps::new(rate * HOST_FACTOR)?),
         mtu: Some(MTU),
+        congestion: Some(bench.congestion.clone()),
         ..Options::default()
     };
     let lab = Lab::up(&fabric(&bench.fabric)?, &options).context("raising the fabric")?;
