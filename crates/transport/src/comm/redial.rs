@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use socket2::Socket;
 
 use super::{Origin, Token};
-use crate::connect::{Dial, DialError, Route};
+use crate::connect::{Dial, DialError};
 use crate::pin::{Lane, Pin};
 use crate::poller::Poller;
 use crate::uninherited::Uninherited;
@@ -48,8 +48,7 @@ impl Redial {
     ) -> io::Result<Redial> {
         let mut target = origin.target;
         target.set_port(port);
-        let route = Route { target, source: origin.source, lane, congestion: origin.config.congestion };
-        let dial = Dial::begin(route).map_err(DialError::into_source)?;
+        let dial = Dial::begin(origin.over(lane, target)).map_err(DialError::into_source)?;
         if !dial.is_marking() {
             poller.add(dial.socket(), Token::Dial(subflow).encode())?;
         }

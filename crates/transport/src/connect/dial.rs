@@ -10,7 +10,7 @@ use crate::marker::Marking;
 use crate::pin::{Lane, Pin};
 use crate::uninherited::Uninherited;
 
-/// From where to where, over which path and how fast.
+/// From where to where, over which path, and with which congestion control.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Route<'a> {
     pub(crate) target: SocketAddr,

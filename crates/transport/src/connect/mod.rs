@@ -3,7 +3,7 @@
 mod attempt;
 mod dial;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -211,8 +211,12 @@ impl Connector {
 impl Origin {
     /// From where to where, and over which path, one subflow goes.
     pub(crate) fn route(&self, subflow: usize) -> Option<Route<'_>> {
-        let lane = self.lanes.get(subflow)?;
-        Some(Route { target: self.target, source: self.source, lane, congestion: self.config.congestion })
+        Some(self.over(self.lanes.get(subflow)?, self.target))
+    }
+
+    /// The same over this lane, to this port of the target.
+    pub(crate) fn over<'a>(&self, lane: &'a Lane, target: SocketAddr) -> Route<'a> {
+        Route { target, source: self.source, lane, congestion: self.config.congestion }
     }
 
     /// What one subflow says first.
