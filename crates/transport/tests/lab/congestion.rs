@@ -6,25 +6,28 @@ use srv6_transport::{Congestion, SubflowState};
 use crate::fabric::Fabric;
 use crate::transfer::{Plan, Transfer};
 
-/// One that isn't the host's own: the tests' rights are enough for any that the kernel has.
+/// All that the kernel has; the tests' rights are enough for any.
+fn available(node: &Node) -> Vec<String> {
+    let names = node.sh("cat /proc/sys/net/ipv4/tcp_available_congestion_control").unwrap();
+    names.split_whitespace().map(str::to_owned).collect()
+}
+
+/// One that a socket doesn't have by itself. A kernel with reno alone has none to test with.
 fn other_than_default(node: &Node) -> String {
-    let read = |name: &str| node.sh(&format!("cat /proc/sys/net/ipv4/{name}")).unwrap();
-    let (default, available) = (read("tcp_congestion_control"), read("tcp_available_congestion_control"));
-    let other = available.split_whitespace().find(|name| *name != default.trim());
-    // No kernel is without reno, so one with nothing else has no other to test with.
-    other.unwrap().to_owned()
+    let default = node.sh("cat /proc/sys/net/ipv4/tcp_congestion_control").unwrap();
+    available(node).into_iter().find(|name| name != default.trim()).unwrap()
 }
 
 /// What each established socket of a host has.
 fn of_sockets(node: &Node) -> Vec<String> {
+    let known = available(node);
     let lines = node.sh("ss -Htin state established").unwrap();
-    // Of each socket a second line, which begins with the name; ECN and the like may stand before it.
+    // Of each socket a second line has the name, behind flags such as `ecn`.
     let details = lines.lines().filter(|line| line.starts_with(char::is_whitespace));
-    let known = ["bbr", "cubic", "reno", "dctcp", "bic", "vegas", "westwood", "htcp", "cdg"];
-    details
-        .filter_map(|line| line.split_whitespace().find(|word| known.contains(word)))
-        .map(str::to_owned)
-        .collect()
+    let name = |line: &str| {
+        line.split_whitespace().find(|word| known.iter().any(|name| name == word)).map(str::to_owned)
+    };
+    details.filter_map(name).collect()
 }
 
 #[test]
