@@ -127,6 +127,7 @@ mod tests {
             ("SRV6_HINTS", "/run/srv6/hints"),
             ("SRV6_DEAD_MS", "2500"),
             ("SRV6_CONGESTION", "reno"),
+            ("SRV6_ZERO_COPY", "0"),
             ("NCCL_SOCKET_IFNAME", "eth1,eth2"),
             ("NCCL_SOCKET_FAMILY", "AF_INET6"),
             ("NCCL_COMM_ID", "[2001:db8::1]:4000"),
@@ -166,6 +167,7 @@ mod tests {
                     paths: 2,
                     dead_after: Duration::from_millis(2500),
                     congestion: Some(Congestion::named("reno").unwrap()),
+                    zero_copy: false,
                     ..srv6_transport::Config::default()
                 },
                 shares: vec![
@@ -214,6 +216,7 @@ mod tests {
             ("SRV6_PINNING", "vlan"),
             ("SRV6_DEAD_MS", "10"),
             ("SRV6_CONGESTION", "cubik"),
+            ("SRV6_ZERO_COPY", "yes"),
             ("SRV6_TOPOLGY", "fabric.json"),
         ])
         .unwrap_err();
@@ -230,11 +233,12 @@ mod tests {
             "SRV6_PINNING=\"vlan\": want auto, mark, ports or routing-header",
             "SRV6_DEAD_MS=\"10\": want 1000 to 600000",
             "SRV6_CONGESTION=\"cubik\": want a congestion control that this kernel has: ",
+            "SRV6_ZERO_COPY=\"yes\": want 0 or 1",
             "SRV6_TOPOLGY=\"fabric.json\": no such setting; did you mean SRV6_TOPOLOGY?",
         ] {
             assert!(text.contains(wanted), "{wanted}\n{text}");
         }
-        assert_eq!(mistakes.count(), 12);
+        assert_eq!(mistakes.count(), 13);
     }
 
     #[test]

@@ -32,6 +32,7 @@ pub(super) fn read(reader: &mut Reader, strict: bool, deadline: Duration, dry_ru
         paths: reader.number("SRV6_PATHS", 1..=MAX_PATHS, 4),
         dead_after: Duration::from_millis(reader.number("SRV6_DEAD_MS", 1000..=600_000, 10_000)),
         congestion: congestion(reader, "SRV6_CONGESTION"),
+        zero_copy: reader.number("SRV6_ZERO_COPY", 0..=1, 1) == 1,
         ..srv6_transport::Config::default()
     };
     let terms = Terms { strict, patience: deadline + GUARD, pinning, dry_run };

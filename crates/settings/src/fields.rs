@@ -15,7 +15,7 @@ pub struct Field {
 
 /// Every setting, in the order of the documentation. The plugin and the shim know each other's, since both may be in
 /// one environment.
-pub const FIELDS: [Field; 31] = [
+pub const FIELDS: [Field; 32] = [
     Field {
         name: "JALAPENO_API_ENDPOINT",
         wanted: "a URL such as http://[2001:db8::5]:30800, with or without /api/v1",
@@ -200,6 +200,13 @@ pub const FIELDS: [Field; 31] = [
         text: "TCP's congestion control of the multipath transport's sockets, at both ends. Unset: the host's \
                (net.ipv4.tcp_congestion_control). One that net.ipv4.tcp_allowed_congestion_control doesn't name needs \
                CAP_NET_ADMIN.",
+    },
+    Field {
+        name: "SRV6_ZERO_COPY",
+        wanted: "0 or 1",
+        default: "1",
+        text: "1: chunks of 64 KiB and more of the multipath transport go to the kernel without a copy, unless the congestion \
+               control is BBR; such a message is done when the receiver has it. 0: all are copied.",
     },
     Field {
         name: "SRV6_SHIM_PREFIXES",

@@ -2,8 +2,9 @@
 //!
 //! C1: whoever makes a [`RawBuf`] promises that its memory stays valid, and is left alone, until the
 //! request it was posted with is done or its comm is dropped: not written while it is being sent, not
-//! read or written while it is being received into. The queues in `message` give out a place in a
-//! buffer only between post and done, and to one subflow at a time.
+//! read or written while it is being received into. The queues in `proto` give out a place in a
+//! buffer only between post and done, and to one subflow at a time. The kernel may refer to its pages for
+//! longer, which keeps them, whoever has the addresses by then: of what it reads there nothing is used.
 
 #![allow(unsafe_code, reason = "the caller's memory outlives the call that posts it")]
 

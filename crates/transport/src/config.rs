@@ -44,6 +44,10 @@ pub struct Config {
     ///
     /// Default: none, which leaves it to the host (`net.ipv4.tcp_congestion_control`, or the route's).
     pub congestion: Option<Congestion>,
+    /// Whether long payload goes to the kernel without a copy, where it can.
+    ///
+    /// Default: yes. A message is done then when the receiver has it, not its kernel.
+    pub zero_copy: bool,
 }
 
 impl Default for Config {
@@ -56,6 +60,7 @@ impl Default for Config {
             handshake_timeout: Duration::from_secs(5),
             dead_after: Duration::from_secs(10),
             congestion: None,
+            zero_copy: true,
         }
     }
 }

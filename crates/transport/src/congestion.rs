@@ -78,6 +78,16 @@ pub(crate) fn set(socket: &Socket, congestion: Option<Congestion>) -> io::Result
     congestion.map_or(Ok(()), |congestion| congestion.set(socket))
 }
 
+/// Says whether the congestion control of a socket spreads its packets by timers.
+pub(crate) fn paces(socket: &Socket) -> bool {
+    socket.tcp_congestion().is_ok_and(|name| is_pacing(&name))
+}
+
+/// BBR and its later versions; the kernel doesn't tell which others would.
+fn is_pacing(name: &[u8]) -> bool {
+    name.starts_with(b"bbr")
+}
+
 impl fmt::Display for Congestion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(String::from_utf8_lossy(&self.name).trim_end_matches('\0'))
@@ -124,5 +134,12 @@ mod tests {
                 "{name:?}: {error}"
             );
         }
+    }
+
+    #[test]
+    fn bbr_paces_and_those_that_count_losses_do_not() {
+        let paced = ["bbr\0\0", "bbr2", "bbr3\0", "reno\0", "cubic\0", "dctcp"]
+            .map(|name| is_pacing(name.as_bytes()));
+        assert_eq!(paced, [true, true, true, false, false, false]);
     }
 }

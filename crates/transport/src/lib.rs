@@ -56,6 +56,7 @@ mod proto;
 mod request;
 mod shares;
 mod sockopt;
+mod splice;
 mod subflow;
 mod uninherited;
 

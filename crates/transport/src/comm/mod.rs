@@ -14,6 +14,7 @@ mod send;
 mod sending;
 mod slow;
 mod watch;
+mod writing;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;

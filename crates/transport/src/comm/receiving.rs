@@ -191,7 +191,7 @@ impl Receiving {
         let taken = self.take_in(request, now);
         let came = *taken.as_ref().unwrap_or(&0);
         self.untold += came;
-        self.rest.after(came, || self.core.underway(), now);
+        self.rest.after(came, self.core.underway(), now);
         // While more comes and the caller calls again, one state frame for several messages does: writing one costs
         // as much as reading a hundred kilobytes. The sender hears when the stream runs dry, at the latest; a fast
         // receiver finds it dry after every message.

@@ -16,8 +16,10 @@ use crate::uninherited::Uninherited;
 
 /// The sending end of a connection.
 ///
-/// Dropping it closes its sockets. Messages that were reported done still go out; of the others any
-/// part may, but never a whole message with wrong bytes.
+/// Dropping it closes its sockets. If all messages were reported done they still go out. Else its sockets are reset where
+/// one of the others was to go without a copy ([`Config::zero_copy`](crate::Config::zero_copy)), so that nothing leaves its
+/// memory any more; a receiver in another network namespace of the same host may read there what its kernel was given
+/// before. Where all was copied any part of the others may go out, but never a whole message with wrong bytes.
 #[derive(Debug)]
 pub struct SendComm {
     seat: Arc<Seat>,
@@ -53,8 +55,8 @@ impl SendComm {
 
     /// The number of bytes sent if the message is done; its buffer is then the caller's again.
     ///
-    /// Done means that the receiver has all of it, or its kernel, or, of a message of up to 32 KiB, that this comm
-    /// has a copy, which it sends however long that takes. Requests become done in the order of posting and may
+    /// Done means that the receiver has all of it, or, of what was copied, its kernel, or, of a message of up to 32 KiB, that
+    /// this comm has a copy, which it sends however long that takes. Requests become done in the order of posting and may
     /// be tested in any. Moves the bytes of every outstanding request, about 1 MiB a call. Never
     /// blocks, never allocates while all paths work.
     ///

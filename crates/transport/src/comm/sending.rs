@@ -1,6 +1,6 @@
 //! What a sender does in one call: hear, judge, act, send.
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,15 +10,17 @@ use super::busy::Busy;
 use super::copies::Copies;
 use super::redial::Redial;
 use super::repin::Asked;
+use super::writing::Sent;
 use super::{BYTES_PER_CALL, Open, Origin, Token};
 use crate::buffer::RawBuf;
 use crate::config::MAX_PATHS;
 use crate::connections::{Direction, Place, Published};
 use crate::error::{Activity, Error, Result};
 use crate::poller::Poller;
-use crate::proto::{self, Closing, FRAMES, Observation, Payload, Piece, Sender};
+use crate::proto::{self, Closing, Observation, Sender};
 use crate::request::{MAX_REQUESTS, RequestId};
 use crate::shares::Share;
+use crate::splice::Pipes;
 use crate::subflow::{Moved, Role, Subflow};
 use crate::uninherited::Uninherited;
 
@@ -32,8 +34,10 @@ pub(super) struct Sending {
     pub(super) published: Arc<Published>,
     pub(super) failed: Option<Error>,
     pub(super) asked: Asked,
-    buffers: [RawBuf; MAX_REQUESTS],
-    copies: Copies,
+    pub(super) buffers: [RawBuf; MAX_REQUESTS],
+    pub(super) copies: Copies,
+    /// What buffers go through without a copy; none where they can't.
+    pub(super) pipes: Option<Arc<Pipes>>,
     /// Subflows whose numbers have changed in this call.
     pub(super) touched: u32,
     /// When the sockets were last asked about, and messages that were sent since.
@@ -124,6 +128,7 @@ impl Sending {
             asked: Asked::new(now),
             buffers: [RawBuf::EMPTY; MAX_REQUESTS],
             copies: Copies::new(),
+            pipes: origin.config.zero_copy.then(Pipes::shared).flatten(),
             touched,
             polled: now,
             unpolled: 0,
@@ -216,11 +221,17 @@ impl Sending {
             }
             return false;
         }
+        // Memory that is the caller's again from here on must not go out any more, as whatever it becomes.
+        let lending = self.core.is_lending();
         for line in &mut self.lines {
             (line.redial, line.notice) = (None, None);
             if let Some(subflow) = line.subflow.take() {
                 self.poller.remove(subflow.socket());
-                subflow.finish();
+                if lending {
+                    subflow.abort();
+                } else {
+                    subflow.finish();
+                }
             }
         }
         true
@@ -356,57 +367,6 @@ impl Sending {
         }
     }
 
-    fn send(&mut self, index: usize, now: Instant) -> Sent {
-        let Some(line) = self.lines.get_mut(index).filter(|line| line.writable) else { return Sent::Nothing };
-        let Some(subflow) = &line.subflow else { return Sent::Nothing };
-        if !self.core.prepare(index, now) {
-            return Sent::Nothing;
-        }
-        let mut parts = [IoSlice::new(&[]); 2 * FRAMES];
-        let (mut used, mut wanted) = (0, 0);
-        for Piece { header, payload } in self.core.pieces(index) {
-            let whole = payload.len();
-            let payload = match payload {
-                Payload::Buffer { slot, range } => {
-                    self.buffers.get(slot).and_then(|buffer| buffer.outgoing(range.start, range.len()))
-                }
-                Payload::Eager { slot, range } => self.copies.get(slot, range),
-                Payload::Filler(length) => ZEROS.get(..length.min(ZEROS.len())),
-            };
-            // The core names only what it was given.
-            let payload = payload.unwrap_or_default();
-            for (place, part) in parts.iter_mut().skip(used).zip([header, payload]) {
-                *place = IoSlice::new(part);
-            }
-            used += 2;
-            wanted += header.len() + payload.len();
-            if payload.len() < whole {
-                break;
-            }
-        }
-        match subflow.send(parts.get(..used).unwrap_or_default()) {
-            Moved::Bytes(count) => {
-                line.writable = count == wanted;
-                self.touched |= 1 << index;
-                self.core.pushed(index, count, now);
-                Sent::Bytes(count)
-            }
-            Moved::Blocked | Moved::End => {
-                line.writable = false;
-                self.core.pushed(index, 0, now);
-                Sent::Nothing
-            }
-            Moved::Failed(error) => {
-                self.core.pushed(index, 0, now);
-                // What the peer said before it went is read first, in the next call: it may be a refusal.
-                line.writable = false;
-                line.readable = true;
-                line.trouble = Some(Arc::new(error));
-                Sent::Nothing
-            }
-        }
-    }
-
     fn take_shares(&mut self) {
         if let Some(shares) = &self.origin.shares
             && shares.generation() != self.shares
@@ -430,18 +390,8 @@ fn weighed(values: &[Share; MAX_PATHS]) -> proto::Shares {
     }
 }
 
-/// What one attempt to write came to.
-enum Sent {
-    Bytes(usize),
-    /// No room, or nothing to write: no use in trying again in this pass.
-    Nothing,
-}
-
 /// The kernel counts the SYN among the bytes that were acknowledged.
 pub(super) const SYN: u64 = 1;
-
-/// What goes out for a chunk that nobody needs any more.
-static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
 /// Writes up to this length count as small.
 const SMALL: usize = 16 << 10;

@@ -17,7 +17,7 @@
 //! retire(request), is_complete, is_waiting
 //! first()                         the subflow to offer the next chunk to first
 //! next(subflow, now)              -> Piece { header, payload }: write both in one call, then
-//! pushed(subflow, count, now)     count bytes of it were written (0: no room, the chunk goes elsewhere)
+//! pushed(subflow, count, given, now)      count bytes of it were written (0: no room, the chunk goes elsewhere)
 //! inbox(subflow), heard(subflow, count, now)      read state frames into the one, tell it with the other
 //! observe_due(subflow, now), observe(subflow, ..) ask the kernel when told so, tell what it said
 //! doubtful(now), holds(subflow, count)            before writing: the same about bytes that it still holds
@@ -65,7 +65,9 @@ mod state;
 mod violation;
 
 pub(crate) use receive::{Landing, Late, Receiver, Refused, Want};
-pub(crate) use send::{Action, FRAMES, Health, Observation, Payload, Piece, Reason, Sender, Shares, Stuck};
+pub(crate) use send::{
+    Action, FRAMES, Given, Health, Observation, Payload, Piece, Reason, Sender, Shares, Stuck,
+};
 pub use violation::Violation;
 
 use crate::config::MAX_PATHS;

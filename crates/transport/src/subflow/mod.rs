@@ -13,6 +13,7 @@ use socket2::Socket;
 
 pub use tcp_info::TcpInfo;
 
+use crate::congestion;
 use crate::uninherited::Uninherited;
 use setup::set_up;
 pub(crate) use setup::{Role, know_young_options};
@@ -24,6 +25,7 @@ pub(crate) struct Subflow {
     socket: Arc<Uninherited<Socket>>,
     local: SocketAddr,
     peer: SocketAddr,
+    lends: bool,
 }
 
 /// What came of an attempt to move bytes.
@@ -45,7 +47,10 @@ impl Subflow {
         set_up(&socket, role)?;
         // The socket was made for an address of a family that has ports.
         let local = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
-        Ok(Subflow { socket: Arc::new(socket), local, peer })
+        // A socket that paces itself leaves in bursts, each when a timer says so. With BBR over a veth half as much goes out
+        // without copies as with them: nothing else but its timers is there to send.
+        let lends = matches!(role, Role::Sender(config) if config.zero_copy) && !congestion::paces(&socket);
+        Ok(Subflow { socket: Arc::new(socket), local, peer, lends })
     }
 
     pub(crate) fn local(&self) -> SocketAddr {
@@ -54,6 +59,11 @@ impl Subflow {
 
     pub(crate) fn peer(&self) -> SocketAddr {
         self.peer
+    }
+
+    /// Says whether payload is to go without a copy where it can.
+    pub(crate) fn lends(&self) -> bool {
+        self.lends
     }
 
     pub(crate) fn socket(&self) -> &Socket {
@@ -76,9 +86,18 @@ impl Subflow {
 
     /// Writes all parts, or the first of them, in one system call.
     pub(crate) fn send(&self, parts: &[IoSlice<'_>]) -> Moved {
+        self.send_with_flags(parts, 0)
+    }
+
+    /// Writes a header whose payload follows in another call at once.
+    pub(crate) fn announce(&self, header: &[u8]) -> Moved {
+        self.send_with_flags(&[IoSlice::new(header)], libc::MSG_MORE)
+    }
+
+    fn send_with_flags(&self, parts: &[IoSlice<'_>], flags: libc::c_int) -> Moved {
         loop {
             // MSG_NOSIGNAL: a SIGPIPE would end the training job, whose process this is.
-            match self.socket.send_vectored_with_flags(parts, libc::MSG_NOSIGNAL) {
+            match self.socket.send_vectored_with_flags(parts, flags | libc::MSG_NOSIGNAL) {
                 Ok(0) => return Moved::Blocked,
                 Ok(count) => return Moved::Bytes(count),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Moved::Blocked,

@@ -4,6 +4,7 @@
 
 mod close;
 mod connect;
+mod lending;
 mod pair;
 mod shares;
 mod slow;

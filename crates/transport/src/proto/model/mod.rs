@@ -8,6 +8,7 @@
 mod fabric;
 mod faults;
 mod landing;
+mod lending;
 mod pulling;
 mod schedules;
 mod slow;
@@ -17,12 +18,12 @@ use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use super::{
-    Action, Closing, EAGER_LIMIT, EAGER_SLOTS, Health, Landing, MAX_STREAMS, Payload, Receiver, Sender,
-    Shares,
+    Action, Closing, EAGER_LIMIT, EAGER_SLOTS, Given, Health, Landing, MAX_STREAMS, Payload, Receiver,
+    Sender, Shares,
 };
 use crate::config::MAX_PATHS;
 use crate::request::{MAX_REQUESTS, RequestId};
-use socket::Socket;
+use socket::{Run, Socket};
 
 /// Nothing of this may ever land.
 const FILLER: u8 = 0xdd;
@@ -42,6 +43,8 @@ pub(super) struct World {
     arrived: Vec<usize>,
     /// Which paths carry anything.
     pub(super) up: [bool; MAX_PATHS],
+    /// Buffers are not copied when they are written to a socket.
+    pub(super) lends: bool,
     sent: Vec<Sent>,
     eager: Vec<Vec<u8>>,
     received: Vec<Received>,
@@ -84,6 +87,7 @@ impl World {
             theirs: std::array::from_fn(|stream| (stream < paths).then_some(stream)),
             arrived: Vec::new(),
             up: [true; MAX_PATHS],
+            lends: false,
             sent: Vec::new(),
             eager: vec![vec![0; EAGER_LIMIT]; EAGER_SLOTS],
             received: Vec::new(),
@@ -137,24 +141,27 @@ impl World {
         if !self.send.prepare(subflow, self.now) {
             return 0;
         }
-        let mut bytes = Vec::new();
+        let mut runs = Vec::new();
         for piece in self.send.pieces(subflow) {
-            bytes.extend(piece.header);
-            match piece.payload {
-                Payload::Filler(len) => bytes.resize(bytes.len() + len, FILLER),
-                Payload::Eager { slot, range } => bytes.extend(&self.eager[slot][range]),
+            runs.push(Run::Copied(piece.header.to_vec()));
+            runs.push(match piece.payload {
+                Payload::Filler(len) => Run::Copied(vec![FILLER; len]),
+                Payload::Eager { slot, range } => Run::Copied(self.eager[slot][range].to_vec()),
                 Payload::Buffer { slot, range } => {
                     let request = self.sending.iter().find(|request| request.slot() == slot);
                     let message = usize::try_from(request.expect("its buffer is ours").message()).unwrap();
-                    bytes.extend(&self.sent[message].buffer[range]);
+                    match self.lends {
+                        true => Run::Lent { message, range },
+                        false => Run::Copied(self.sent[message].buffer[range].to_vec()),
+                    }
                 }
-            }
+            });
         }
-        assert!(!bytes.is_empty());
-        bytes.truncate(room);
-        self.sockets[socket].write(&bytes);
-        self.send.pushed(subflow, bytes.len(), self.now);
-        bytes.len()
+        assert!(!runs.is_empty());
+        let count = self.sockets[socket].write(runs, room);
+        let given = if self.lends { Given::Lent } else { Given::Copied };
+        self.send.pushed(subflow, count, given, self.now);
+        count
     }
 
     /// Reads up to `room` bytes of a stream; gives how many.
@@ -168,16 +175,16 @@ impl World {
             None => {}
             Some(Landing::Discard(len)) => {
                 assert!(want.inbox.is_empty());
-                count = socket.read(len.min(room)).len();
+                count = bytes(&self.sent, socket.read(len.min(room))).len();
             }
             Some(Landing::Buffer { slot, offset, length }) => {
-                let bytes = socket.read(length.min(room));
+                let bytes = bytes(&self.sent, socket.read(length.min(room)));
                 count = bytes.len();
                 self.landed += bytes.len() as u64;
                 land(&mut self.received, &self.receiving, slot, offset, &bytes);
             }
         }
-        let behind = socket.read(want.inbox.len().min(room - count));
+        let behind = bytes(&self.sent, socket.read(want.inbox.len().min(room - count)));
         want.inbox[..behind.len()].copy_from_slice(&behind);
         count += behind.len();
         self.receive.came(stream, count);
@@ -460,6 +467,15 @@ fn content(message: usize, len: usize) -> &'static [u8] {
         (0..(4 << 20) + 1000).map(byte).collect()
     });
     &PATTERN[message % 1000..][..len]
+}
+
+/// What is read from a socket.
+fn bytes(sent: &[Sent], runs: Vec<Run>) -> Vec<u8> {
+    let bytes = |run| match run {
+        Run::Copied(bytes) => bytes,
+        Run::Lent { message, range } => sent[message].buffer[range].to_vec(),
+    };
+    runs.into_iter().flat_map(bytes).collect()
 }
 
 fn land(received: &mut [Received], receiving: &[RequestId], slot: usize, offset: usize, bytes: &[u8]) {

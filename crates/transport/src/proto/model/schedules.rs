@@ -89,7 +89,8 @@ impl World {
             220..224 => self.drain(subflow),
             224..232 => self.poll(),
             232..246 => self.advance(dice.time()),
-            246..248 => self.round(),
+            246..247 => self.round(),
+            247..248 => self.lends = dice.below(2) == 0,
             248..249 => {
                 let weights = std::array::from_fn(|_| [0, 1, 1000][dice.below(3)]);
                 let caps = std::array::from_fn(|_| [0, 0, 10_000_000][dice.below(3)]);
@@ -107,9 +108,11 @@ proptest! {
     #[test]
     fn every_byte_is_delivered_exactly_once(
         paths in 1..=MAX_PATHS,
+        lends in any::<bool>(),
         steps in proptest::collection::vec(any::<u64>(), 0..400),
     ) {
         let mut world = World::new(paths);
+        world.lends = lends;
         for step in steps {
             world.step(step);
         }

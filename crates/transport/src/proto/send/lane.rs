@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::action::{Health, Reason};
 use super::allowance::Allowance;
 use super::flight::Flights;
-use super::outbox::{Part, Source};
+use super::outbox::Part;
 use super::pace::Pace;
 use crate::proto::frame::HEADER;
 use crate::proto::state::State;
@@ -100,6 +100,8 @@ pub(super) struct Stream {
     pub(super) left: u64,
     /// End of the last frame that the receiver has.
     pub(super) finished: u64,
+    /// End of the last question.
+    pub(super) asked: u64,
     /// The newest message of which a chunk was begun here.
     pub(super) newest: u64,
 }
@@ -165,6 +167,8 @@ pub(super) enum Origin {
         hedges: u8,
     },
     Ping,
+    /// The receiver is to say what it has.
+    Question,
 }
 
 /// State frames that one read may bring.
@@ -322,7 +326,7 @@ impl Lane {
     /// The next ping. The last that is asked for fills a segment: a path may carry short packets and no others.
     pub(super) fn ping(&self) -> Part {
         let length = if self.flights.begun() + 1 < PINGS { 0 } else { self.mss };
-        Part { message: 0, offset: 0, length, number: 0, source: Source::Ping }
+        Part::ping(length)
     }
 
     /// Says whether a chunk would go out at once.

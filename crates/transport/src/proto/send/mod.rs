@@ -3,6 +3,7 @@
 mod action;
 mod allowance;
 mod backlog;
+mod confirm;
 mod flight;
 mod health;
 mod lane;
@@ -18,7 +19,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) use action::{Action, Health, Reason, Stuck};
 pub(crate) use lane::{Counters, FRAMES, Observation};
-pub(crate) use piece::{Payload, Piece, Posted};
+pub(crate) use piece::{Given, Payload, Piece, Posted};
 pub(crate) use shares::Shares;
 
 use super::slow::{SLOW, Warnings};
@@ -28,6 +29,7 @@ use crate::config::MAX_PATHS;
 use crate::request::{RequestId, UnknownRequest};
 use allowance::Allowance;
 use backlog::Backlog;
+use confirm::Confirming;
 use lane::Lane;
 use outbox::Outbox;
 use shares::Budget;
@@ -48,6 +50,7 @@ pub(crate) struct Sender {
     /// Where short messages go.
     favourite: usize,
     allowance: Allowance,
+    confirming: Confirming,
     /// Receives that the receiver has posted, as far as it has said.
     posted: u64,
     /// When it said so last, and when it said anything.
@@ -83,6 +86,7 @@ impl Sender {
             last: None,
             favourite: 0,
             allowance,
+            confirming: Confirming::new(now),
             posted: 0,
             posted_at: now,
             heard_at: now,
@@ -144,6 +148,11 @@ impl Sender {
     /// ask for: a copy whose path dies is issued again in these calls only.
     pub(crate) fn is_waiting(&self) -> bool {
         self.outbox.is_waiting()
+    }
+
+    /// Says whether a socket may refer to memory that is not the caller's again.
+    pub(crate) fn is_lending(&self) -> bool {
+        self.outbox.is_lending()
     }
 
     /// Where the reverse direction of the subflow is to be read into; never empty.

@@ -10,7 +10,7 @@ use crate::request::{MAX_REQUESTS, RequestId, Requests, Transfer, UnknownRequest
 /// The posted messages.
 ///
 /// A message is complete when the receiver says so, or when each of its chunks is *secure*: the
-/// receiver or its kernel has it. A short one is copied by the caller, and the copy is kept until it is
+/// receiver or its kernel has it. If its memory was lent only the receiver's word counts. A short one is copied by the caller, and the copy is kept until it is
 /// secure: it is complete when our kernel has it, or when a newer message is posted. Of the newest the
 /// kernel's copy is waited for, so that the caller goes on calling until all are on their way.
 #[derive(Debug)]
@@ -51,6 +51,12 @@ pub(super) enum Source {
     Ping,
 }
 
+impl Part {
+    pub(super) fn ping(length: u32) -> Part {
+        Part { message: 0, offset: 0, length, number: 0, source: Source::Ping }
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Outbound {
     total: usize,
@@ -67,6 +73,8 @@ struct Outbound {
     /// Frames of it that are written in part. Their rest needs the buffer.
     writing: u32,
     secure: [u64; MAX_CHUNKS / 64],
+    /// Some of it was given to a socket without a copy.
+    lent: bool,
 }
 
 /// A message that is not cut to its end. Its request may have ended, if it was copied.
@@ -92,7 +100,7 @@ const PAGE: u64 = 4 << 10;
 
 impl Transfer for Outbound {
     fn is_complete(&self) -> bool {
-        self.sent || self.followed || self.delivered || (self.cut && self.insecure == 0 && self.writing == 0)
+        self.sent || self.followed || self.delivered || (self.is_secure() && !self.lent)
     }
     fn bytes(&self) -> usize {
         self.total
@@ -128,6 +136,7 @@ impl Outbox {
             insecure: 0,
             writing: 0,
             secure: [0; MAX_CHUNKS / 64],
+            lent: false,
         })?;
         let message = request.message();
         self.follow(message);
@@ -324,6 +333,27 @@ impl Outbox {
         }
     }
 
+    /// Some of the part was given to a socket that refers to its memory.
+    pub(super) fn lent(&mut self, part: &Part) {
+        if part.source == Source::Request
+            && let Some(outbound) = self.requests.get_mut(part.message)
+        {
+            outbound.lent = true;
+        }
+    }
+
+    /// Says whether a socket may refer to the memory of a message that is not complete.
+    pub(super) fn is_lending(&self) -> bool {
+        let open = self.requests.complete()..self.requests.posted();
+        open.into_iter().any(|message| self.requests.get(message).is_some_and(|outbound| outbound.lent))
+    }
+
+    /// The oldest message that is not complete, if all that it lacks is the receiver's word.
+    pub(super) fn unconfirmed(&self) -> Option<u64> {
+        let message = self.requests.complete();
+        self.requests.get(message).filter(|outbound| outbound.is_secure()).map(|_| message)
+    }
+
     /// A frame of the part is written to its end.
     pub(super) fn sent(&mut self, part: &Part) {
         if let Source::Eager(_) = part.source
@@ -372,6 +402,11 @@ impl Outbox {
 }
 
 impl Outbound {
+    /// The receiver or its kernel has all of it, and nothing of it is still to be written.
+    fn is_secure(&self) -> bool {
+        self.cut && self.insecure == 0 && self.writing == 0
+    }
+
     fn has(&self, number: u32) -> bool {
         let word = self.secure.get(number as usize / 64).copied().unwrap_or_default();
         word & (1 << (number % 64)) != 0

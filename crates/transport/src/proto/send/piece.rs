@@ -31,6 +31,15 @@ impl Payload {
     }
 }
 
+/// How bytes were given to a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Given {
+    /// The kernel has a copy.
+    Copied,
+    /// The kernel refers to the caller's memory, and so may the peer's: it is needed until the receiver has read it.
+    Lent,
+}
+
 /// Payload of a frame, or the rest of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Payload {

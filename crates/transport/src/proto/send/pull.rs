@@ -44,9 +44,13 @@ impl Sender {
         if self.good & bit == 0 && self.last != Some(subflow) {
             return None;
         }
+        if self.question_due(subflow, now) {
+            return Some((Part::ping(0), Origin::Question));
+        }
         if self.budget.weight(subflow) == 0 && self.others(bit).any(|other| self.budget.weight(other) > 0) {
             return None;
         }
+        let lane = self.lanes.get(subflow)?;
         let spent = if self.is_alone(bit) {
             lane.in_flight() >= lane.pace.limit() * ALONE
         } else {

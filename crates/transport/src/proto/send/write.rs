@@ -6,7 +6,7 @@ use super::Sender;
 use super::flight::Flight;
 use super::lane::{FRAMES, Origin, Outgoing, Ping};
 use super::outbox::{Part, Source};
-use super::piece::{Payload, Piece};
+use super::piece::{Given, Payload, Piece};
 use crate::proto::frame::{Frame, HEADER};
 use crate::request::slot;
 
@@ -63,8 +63,8 @@ impl Sender {
         Piece { header, payload }
     }
 
-    /// `count` bytes were written of what [`Sender::pieces`] gave; 0: the socket has no room.
-    pub(crate) fn pushed(&mut self, subflow: usize, count: usize, now: Instant) {
+    /// `count` bytes were written of what [`Sender::pieces`] gave; 0: the socket has no room. Only payload of buffers is lent.
+    pub(crate) fn pushed(&mut self, subflow: usize, count: usize, given: Given, now: Instant) {
         let mut rest = count;
         while rest > 0 {
             let writing = self.lanes.get(subflow).and_then(|lane| lane.writing.front());
@@ -82,6 +82,9 @@ impl Sender {
             lane.stream.pushed += bytes as u64;
             let payload = (frame.sent.max(HEADER) - before.max(HEADER)) as u64;
             lane.counters.bytes += if part.source == Source::Ping { 0 } else { payload };
+            if given == Given::Lent && payload > 0 {
+                self.outbox.lent(&part);
+            }
             let (ended, held) = (frame.sent == frame.len(), frame.held);
             frame.held = !ended;
             if ended {
@@ -172,6 +175,7 @@ impl Sender {
                 }
             }
             Origin::Ping => {}
+            Origin::Question => self.confirming.asked(subflow, now),
         }
         self.budget.charge(subflow, length);
         let Some(lane) = self.lanes.get_mut(subflow) else { return };
@@ -186,8 +190,10 @@ impl Sender {
         lane.stream.begun += HEADER as u64 + length;
         let orderly = idle || part.source == Source::Ping || part.message >= lane.stream.newest;
         self.attention |= !orderly;
-        if part.source == Source::Ping {
+        if matches!(origin, Origin::Ping) {
             lane.trouble.ping = Some(Ping { sent: now, end: lane.stream.begun });
+        } else if matches!(origin, Origin::Question) {
+            lane.stream.asked = lane.stream.begun;
         } else {
             lane.stream.newest = if idle { part.message } else { lane.stream.newest.max(part.message) };
             lane.counters.chunks += 1;
