@@ -12,12 +12,14 @@ use std::sync::MutexGuard;
 
 use crate::comm::{Watch, lock_watch};
 use crate::connections::{self, Live};
+use crate::splice::{self, Shared};
 use crate::subflow::know_young_options;
 use crate::uninherited::{self, Open};
 
 struct Locks {
     watch: MutexGuard<'static, Watch>,
     live: MutexGuard<'static, Live>,
+    pipes: MutexGuard<'static, Shared>,
     open: MutexGuard<'static, Open>,
 }
 
@@ -33,8 +35,9 @@ pub fn before_fork() {
     know_young_options();
     let watch = lock_watch();
     let live = connections::lock();
+    let pipes = splice::lock();
     let open = uninherited::lock();
-    let locks = Locks { watch, live, open };
+    let locks = Locks { watch, live, pipes, open };
     // A thread that is ending has no such place any more; it forks without the locks.
     let _ = FORKING.try_with(|forking| forking.replace(Some(locks)));
 }
@@ -50,9 +53,10 @@ pub fn after_fork_in_parent() {
 /// The parent's comms are of no use in the child, but do no harm either: every call on one fails or says "not
 /// yet", and closing one touches nothing.
 pub fn after_fork_in_child() {
-    if let Some(Locks { mut watch, mut live, mut open }) = take() {
+    if let Some(Locks { mut watch, mut live, mut pipes, mut open }) = take() {
         watch.forget();
         live.forget();
+        pipes.forget();
         open.lose_in_child();
     }
 }

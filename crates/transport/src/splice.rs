@@ -15,7 +15,7 @@
 use std::fs::File;
 use std::io::{self, IoSlice};
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, splice, vmsplice};
@@ -53,17 +53,34 @@ const ROOM: usize = 1 << 20;
 const LEAST_ROOM: usize = 64 << 10;
 
 /// Those of this process, while a connection has them.
-static SHARED: Mutex<Weak<Pipes>> = Mutex::new(Weak::new());
+static SHARED: Mutex<Shared> = Mutex::new(Shared(Weak::new()));
+
+/// The pipes that the next connection finds.
+#[derive(Debug)]
+pub(crate) struct Shared(Weak<Pipes>);
+
+/// For a fork, and whoever opens a connection: nobody else does meanwhile.
+pub(crate) fn lock() -> MutexGuard<'static, Shared> {
+    // Nothing in here panics half way.
+    SHARED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    /// In a child of fork: its connections open their own.
+    pub(crate) fn forget(&mut self) {
+        self.0 = Weak::new();
+    }
+}
 
 impl Pipes {
-    /// Those that all connections of this process share; none while another thread asks, or did so when it was forked.
-    pub(crate) fn shared() -> Option<Arc<Pipes>> {
-        let mut shared = SHARED.try_lock().ok()?;
-        Some(shared.upgrade().unwrap_or_else(|| {
+    /// Those that all connections of this process share.
+    pub(crate) fn shared() -> Arc<Pipes> {
+        let mut shared = lock();
+        shared.0.upgrade().unwrap_or_else(|| {
             let pipes = Arc::new(Pipes(Default::default()));
-            *shared = Arc::downgrade(&pipes);
+            shared.0 = Arc::downgrade(&pipes);
             pipes
-        }))
+        })
     }
 
     /// Gives a non-blocking socket references to the first of these bytes, as many as it has room for.
@@ -85,7 +102,6 @@ impl Pipes {
             let _ = before.thread_set_mask();
         }
         if !usable {
-            // In a child of fork its descriptors are dead, and the next one is the child's own.
             *place = None;
         }
         spliced
@@ -105,24 +121,12 @@ struct Given {
     broken: bool,
 }
 
-impl Given {
-    fn of(spliced: Spliced) -> Given {
-        Given { spliced, usable: true, broken: false }
-    }
-
-    fn last(spliced: Spliced) -> Given {
-        Given { usable: false, ..Given::of(spliced) }
-    }
-}
-
 #[derive(Debug)]
 struct Pipe {
     out: Uninherited<OwnedFd>,
     into: Uninherited<OwnedFd>,
     /// Takes what the socket didn't.
     nowhere: Uninherited<File>,
-    /// It has brought something through.
-    proven: bool,
 }
 
 impl Pipe {
@@ -139,14 +143,14 @@ impl Pipe {
         let asked = fcntl(&*into, FcntlArg::F_SETPIPE_SZ(i32::try_from(ROOM).unwrap_or(i32::MAX)));
         let room = asked.or_else(|_| fcntl(&*into, FcntlArg::F_GETPIPE_SZ))?;
         if usize::try_from(room).is_ok_and(|room| room >= LEAST_ROOM) {
-            Ok(Pipe { out, into, nowhere, proven: false })
+            Ok(Pipe { out, into, nowhere })
         } else {
             Err(io::Error::other(format!("a pipe has room for {room} bytes only")))
         }
     }
 
     /// As [`Pipes::give`].
-    fn give(&mut self, socket: &Socket, bytes: &[u8]) -> Given {
+    fn give(&self, socket: &Socket, bytes: &[u8]) -> Given {
         let mut sent = 0;
         while let Some(rest) = bytes.get(sent..).filter(|rest| !rest.is_empty()) {
             let parts = [IoSlice::new(rest.get(..ROOM).unwrap_or(rest))];
@@ -155,9 +159,10 @@ impl Pipe {
                 Err(Errno::EINTR) => continue,
                 // The next call finds out.
                 Err(_) if sent > 0 => break,
-                Err(Errno::EFAULT) => return Given::of(Spliced::Unable(Errno::EFAULT.into())),
-                Err(_) if self.proven => return Given::last(Spliced::Busy),
-                Err(error) => return Given::last(Spliced::Unable(error.into())),
+                Err(error) => {
+                    let usable = error == Errno::EFAULT;
+                    return Given { spliced: Spliced::Unable(error.into()), usable, broken: false };
+                }
             };
             let (moved, result) = self.empty_into(socket, held, held < rest.len());
             sent += moved;
@@ -172,9 +177,8 @@ impl Pipe {
                 };
                 return Given { spliced, usable, broken: error == Errno::EPIPE };
             }
-            self.proven = true;
         }
-        Given::of(Spliced::Bytes(sent))
+        Given { spliced: Spliced::Bytes(sent), usable: true, broken: false }
     }
 
     /// Moves so many bytes to the socket, and says how many it took and why it took no more.
@@ -337,7 +341,7 @@ mod tests {
 
     #[test]
     fn all_connections_of_a_process_share_them() {
-        let one = Pipes::shared().unwrap();
-        assert!(Arc::ptr_eq(&one, &Pipes::shared().unwrap()));
+        let one = Pipes::shared();
+        assert!(Arc::ptr_eq(&one, &Pipes::shared()));
     }
 }

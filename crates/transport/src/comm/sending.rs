@@ -128,7 +128,7 @@ impl Sending {
             asked: Asked::new(now),
             buffers: [RawBuf::EMPTY; MAX_REQUESTS],
             copies: Copies::new(),
-            pipes: origin.config.zero_copy.then(Pipes::shared).flatten(),
+            pipes: origin.config.zero_copy.then(Pipes::shared),
             touched,
             polled: now,
             unpolled: 0,
