@@ -93,7 +93,7 @@ impl Pipes {
             Err(error) => return Spliced::Unable(error),
         };
         let before = hold_sigpipe();
-        let Given { spliced, usable, broken } = pipe.give(socket, bytes);
+        let Outcome { spliced, usable, broken } = pipe.give(socket, bytes);
         if let Some(before) = before {
             if broken {
                 take_sigpipe();
@@ -113,7 +113,7 @@ impl Pipes {
 }
 
 /// What a pipe has done.
-struct Given {
+struct Outcome {
     spliced: Spliced,
     /// It is empty and good for another time.
     usable: bool,
@@ -131,6 +131,7 @@ struct Pipe {
 
 impl Pipe {
     fn new() -> io::Result<Pipe> {
+        // A fork between the two would leave the child a copy of the second, which it has no use for.
         let mut other = None;
         let out = Uninherited::open(|| {
             let (out, into) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
@@ -150,7 +151,7 @@ impl Pipe {
     }
 
     /// As [`Pipes::give`].
-    fn give(&self, socket: &Socket, bytes: &[u8]) -> Given {
+    fn give(&self, socket: &Socket, bytes: &[u8]) -> Outcome {
         let mut sent = 0;
         while let Some(rest) = bytes.get(sent..).filter(|rest| !rest.is_empty()) {
             let parts = [IoSlice::new(rest.get(..ROOM).unwrap_or(rest))];
@@ -161,7 +162,7 @@ impl Pipe {
                 Err(_) if sent > 0 => break,
                 Err(error) => {
                     let usable = error == Errno::EFAULT;
-                    return Given { spliced: Spliced::Unable(error.into()), usable, broken: false };
+                    return Outcome { spliced: Spliced::Unable(error.into()), usable, broken: false };
                 }
             };
             let (moved, result) = self.empty_into(socket, held, held < rest.len());
@@ -175,10 +176,10 @@ impl Pipe {
                     Errno::EINVAL | Errno::ENOSYS => Spliced::Unable(error.into()),
                     error => Spliced::Failed(error.into()),
                 };
-                return Given { spliced, usable, broken: error == Errno::EPIPE };
+                return Outcome { spliced, usable, broken: error == Errno::EPIPE };
             }
         }
-        Given { spliced: Spliced::Bytes(sent), usable: true, broken: false }
+        Outcome { spliced: Spliced::Bytes(sent), usable: true, broken: false }
     }
 
     /// Moves so many bytes to the socket, and says how many it took and why it took no more.
@@ -213,16 +214,13 @@ impl Pipe {
 ///
 /// None: the thread had blocked it already, and nothing is to be taken back.
 fn hold_sigpipe() -> Option<SigSet> {
-    let mut mask = SigSet::empty();
-    mask.add(Signal::SIGPIPE);
-    let before = mask.thread_swap_mask(SigmaskHow::SIG_BLOCK).ok()?;
+    let before = SigSet::from(Signal::SIGPIPE).thread_swap_mask(SigmaskHow::SIG_BLOCK).ok()?;
     (!before.contains(Signal::SIGPIPE)).then_some(before)
 }
 
 /// Takes the signal that was raised while it was held.
 fn take_sigpipe() {
-    let mut mask = SigSet::empty();
-    mask.add(Signal::SIGPIPE);
+    let mask = SigSet::from(Signal::SIGPIPE);
     let at_once = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: C1: set and time live through the call.
     unsafe { libc::sigtimedwait(mask.as_ref(), std::ptr::null_mut(), &raw const at_once) };

@@ -49,25 +49,16 @@ mod tests {
     const MICRO: Duration = Duration::from_micros(1);
 
     #[test]
-    fn as_long_as_the_chunk_needs_and_no_longer_than_50_us() {
+    fn as_long_as_the_chunk_needs_and_no_longer_than_50_us_or_30_where_something_came() {
         let now = Instant::now();
         let mut rest = Rest::default();
         assert!(!rest.lasts(now));
-        for (left, micros) in [(160_000, 10), (800_000, 50), (4 << 20, 50)] {
-            rest.after(0, left, now);
-            assert!(rest.lasts(now + (micros - 1) * MICRO), "{left}");
-            assert!(!rest.lasts(now + micros * MICRO), "{left}");
-        }
-    }
-
-    #[test]
-    fn shorter_where_something_came() {
-        let now = Instant::now();
-        let mut rest = Rest::default();
-        for (left, micros) in [(160_000, 10), (4 << 20, 30)] {
-            rest.after(1, left, now);
-            assert!(rest.lasts(now + (micros - 1) * MICRO), "{left}");
-            assert!(!rest.lasts(now + micros * MICRO), "{left}");
+        let nothing_came = [(0, 160_000, 10), (0, 800_000, 50), (0, 4 << 20, 50)];
+        let something_came = [(1, 160_000, 10), (1, 4 << 20, 30)];
+        for (came, left, micros) in nothing_came.into_iter().chain(something_came) {
+            rest.after(came, left, now);
+            assert!(rest.lasts(now + (micros - 1) * MICRO), "{came} {left}");
+            assert!(!rest.lasts(now + micros * MICRO), "{came} {left}");
         }
     }
 
